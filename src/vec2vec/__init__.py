@@ -1,0 +1,69 @@
+"""Translate embeddings from one model's vector space into another's, without paired data.
+
+The public names are imported on first use, so that ``import vec2vec`` loads neither torch nor pyarrow nor matplotlib.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vec2vec.align import Fit, fit
+    from vec2vec.errors import (
+        ArtifactError,
+        ConfigError,
+        DimensionError,
+        InputError,
+        MissingExtraError,
+        OutputError,
+        Vec2VecError,
+        Vec2VecWarning,
+    )
+    from vec2vec.evaluate import Evaluation, evaluate
+    from vec2vec.translator import Translator
+    from vec2vec.vectors import VectorBatch
+    from vec2vec.verdict import Verdict
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArtifactError",
+    "ConfigError",
+    "DimensionError",
+    "Evaluation",
+    "Fit",
+    "InputError",
+    "MissingExtraError",
+    "OutputError",
+    "Translator",
+    "Vec2VecError",
+    "Vec2VecWarning",
+    "VectorBatch",
+    "Verdict",
+    "__version__",
+    "evaluate",
+    "fit",
+]
+
+_HOME = {
+    "Evaluation": "vec2vec.evaluate",
+    "Fit": "vec2vec.align",
+    "Translator": "vec2vec.translator",
+    "VectorBatch": "vec2vec.vectors",
+    "Verdict": "vec2vec.verdict",
+    "evaluate": "vec2vec.evaluate",
+    "fit": "vec2vec.align",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name.startswith("_") or name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME.get(name, "vec2vec.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

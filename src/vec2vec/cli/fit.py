@@ -1,0 +1,148 @@
+"""``vec2vec fit``: two unpaired sets of vectors in, a translator and a verdict out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vec2vec.cli.common import BadRows, Device, exit_code, refuse_existing
+from vec2vec.cli.progress import fit_progress
+from vec2vec.errors import ConfigError, InputError
+
+EXAMPLES = """[bold]Examples[/bold]
+
+vec2vec fit unknown.npy known.npy --out translator
+
+vec2vec fit dump.parquet::embedding known.npz::vectors --out translator --rows 8000 --seed 1
+
+vec2vec fit a.npy b.npy --out translator --pairs pairs.npz
+
+vec2vec fit a.npy b.npy --out translator --config settings.toml --set restarts=20
+
+Exit code: 0 aligned, or uncertain with a warning; 3 not aligned, or uncertain with --strict; 2 an error."""
+
+
+def fit(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Vectors of the one model: a file, or file::column.")],
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="Vectors of the other model, of other texts of the same kind.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the translator.")],
+    method: Annotated[
+        str | None, typer.Option(help="sinkhorn (default), or mini: mini-vec2vec as published, for comparison.")
+    ] = None,
+    pairs: Annotated[
+        str | None,
+        typer.Option(
+            help="Known pairs, 10 or more: an .npz with source and target, or a parquet with these two columns."
+        ),
+    ] = None,
+    rows: Annotated[int | None, typer.Option(min=1, help="Fit on this many random rows a side.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same translator.")] = 0,
+    on_bad_rows: Annotated[
+        BadRows, typer.Option(help="What to do with rows that are not finite or all-zero.")
+    ] = BadRows.error,
+    source_name: Annotated[str, typer.Option(help="Name of the source space.")] = "source",
+    target_name: Annotated[str, typer.Option(help="Name of the target space.")] = "target",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads to use.")] = None,
+    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 when the verdict is uncertain, too.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the translator that is in --out.")] = False,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method; may be repeated.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings of the method, a TOML file; --set wins over it.")
+    ] = None,
+) -> None:
+    """Fit a translator between two vector spaces from unpaired vectors, and say whether it worked.
+
+    SOURCE and TARGET are .npy, .npz, .parquet, .safetensors or .jsonl files of vectors, one row a text.
+    No row of one needs to belong to a row of the other.
+    """
+    refuse_existing(out, force=force)
+    options = _options(read_config(config) if config else {}, settings or [])
+    if method is not None:
+        options["method"] = method
+
+    from vec2vec.align import fit as fit_spaces
+
+    with fit_progress() as progress:
+        found = fit_spaces(
+            source,
+            target,
+            seed=seed,
+            pairs=pairs,
+            rows=rows,
+            source_name=source_name,
+            target_name=target_name,
+            on_bad_rows=on_bad_rows.value,
+            threads=threads,
+            device=device.value,
+            progress=progress,
+            **options,
+        )
+    found.translator.save_pretrained(out, force=force)
+    typer.echo(found.verdict.sentence)
+    typer.echo(f"translator written to {out}")
+    raise typer.Exit(exit_code(found.verdict, strict=strict))
+
+
+# What has an option of its own, and so no place among the settings.
+_OWN_OPTIONS = {
+    "method",
+    "pairs",
+    "rows",
+    "seed",
+    "on_bad_rows",
+    "source_name",
+    "target_name",
+    "threads",
+    "device",
+    "progress",
+    "source",
+    "target",
+}
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read the settings of a TOML file.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read or is not TOML.
+    """
+    if sys.version_info < (3, 11):
+        raise ConfigError("--config needs Python 3.11 or later: use --set KEY=VALUE instead")
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a TOML file: {error}") from error
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Split ``key=value``; the value is read as JSON (``3``, ``0.5``, ``true``, ``[1, 2]``), else taken as a string."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {text}: write KEY=VALUE, such as --set restarts=20")
+    try:
+        parsed = json.loads(value)
+    except json.JSONDecodeError:
+        parsed = value
+    return key.strip().replace("-", "_"), parsed
+
+
+def _options(config: dict[str, Any], settings: list[str]) -> dict[str, Any]:
+    options = config | dict(map(parse_setting, settings))
+    for key in sorted(options.keys() & _OWN_OPTIONS):
+        raise ConfigError(f"{key} is not a setting of the method: use --{key.replace('_', '-')}")
+    return options

@@ -1,0 +1,73 @@
+"""The progress of a fit on stderr: a live bar on a terminal, one line per stage elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from vec2vec.cli.common import say
+
+if TYPE_CHECKING:
+    from vec2vec.align import Progress
+
+
+@contextmanager
+def fit_progress() -> Iterator[Callable[[Progress], None]]:
+    """Give the callback that ``vec2vec.fit(progress=...)`` takes."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _stage_lines()
+        return
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description:<24}"),
+        BarColumn(),
+        TextColumn("{task.fields[score]}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[remaining]}"),
+    )
+    with Bars(*columns, console=console, transient=True) as bars:
+        task = bars.add_task("", total=None, score="", remaining="")
+
+        def show(progress: Progress) -> None:
+            bars.update(
+                task,
+                description=progress.stage,
+                completed=progress.step,
+                total=progress.total,
+                score="" if progress.score is None else f"score {progress.score:.3f}",
+                remaining="" if progress.remaining is None else f"about {progress.remaining:,.0f} s left",
+            )
+
+        yield show
+
+
+def _stage_lines() -> Callable[[Progress], None]:
+    stages: list[str] = []
+
+    def show(progress: Progress) -> None:
+        if stages[-1:] != [progress.stage]:
+            stages.append(progress.stage)
+            left = "" if progress.remaining is None else f" (about {progress.remaining:,.0f} s left)"
+            say(f"{progress.stage}{left}")
+
+    return show
+
+
+@contextmanager
+def row_progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a callback of (rows done, rows in all); silent where stderr is not a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True)
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task(title, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)

@@ -1,0 +1,171 @@
+"""``vec2vec fit``: its options, its exit codes, what it refuses. The fitters have tests of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import vec2vec.align
+from vec2vec.cli import app
+from vec2vec.cli.fit import parse_setting
+from vec2vec.errors import ConfigError
+
+runner = CliRunner()
+
+
+@dataclass
+class Verdict:
+    label: str
+    sentence: str = "the sentence"
+
+
+class Translator:
+    def save_pretrained(self, folder: Path, *, force: bool = False) -> None:
+        folder.mkdir(exist_ok=force)
+        (folder / "saved").touch()
+
+
+@dataclass
+class Fit:
+    verdict: Verdict
+    translator: Translator
+
+
+class Fitter:
+    """Stands in for ``vec2vec.fit``: takes anything, gives the verdict that is asked for."""
+
+    def __init__(self) -> None:
+        self.label = "aligned"
+        self.calls: list[dict[str, Any]] = []
+
+    def __call__(self, source: str, target: str, **options: Any) -> Fit:
+        self.calls.append({"source": source, "target": target, **options})
+        return Fit(Verdict(self.label), Translator())
+
+
+@pytest.fixture
+def fitter(monkeypatch: pytest.MonkeyPatch) -> Fitter:
+    stand_in = Fitter()
+    monkeypatch.setattr(vec2vec.align, "fit", stand_in)
+    return stand_in
+
+
+@pytest.mark.parametrize(
+    ("label", "strict", "code"),
+    [
+        ("aligned", False, 0),
+        ("aligned", True, 0),
+        ("uncertain", False, 0),
+        ("uncertain", True, 3),
+        ("not aligned", False, 3),
+        ("not aligned", True, 3),
+    ],
+)
+def test_exit_code_and_saved_in_every_case(tmp_path: Path, fitter: Fitter, label: str, strict: bool, code: int) -> None:
+    fitter.label = label
+    result = runner.invoke(app, ["fit", "a.npy", "b.npy", "--out", str(tmp_path / "t"), *["--strict"] * strict])
+    assert result.exit_code == code
+    assert (tmp_path / "t" / "saved").exists()
+    assert result.stdout.splitlines()[0] == "the sentence"
+    assert ("warning:" in result.stderr) == (label == "uncertain")
+
+
+def test_options_reach_the_fitter(tmp_path: Path, fitter: Fitter) -> None:
+    config = tmp_path / "settings.toml"
+    config.write_text("restarts = 3\nrounds = 7\n")
+    args = ["--pairs", "p.npz", "--rows", "500", "--seed", "4", "--on-bad-rows", "skip", "--threads", "1"]
+    args += ["--device", "cpu", "--source-name", "x", "--target-name", "y", "--method", "mini"]
+    args += ["--config", str(config), "--set", "rounds=9", "--set", "flag=true", "--set", "name=plain"]
+    result = runner.invoke(app, ["fit", "a.npy", "b.parquet::v", "--out", str(tmp_path / "t"), *args])
+    assert result.exit_code == 0, result.output
+    (call,) = fitter.calls
+    assert callable(call.pop("progress"))
+    assert call == {
+        "source": "a.npy",
+        "target": "b.parquet::v",
+        "pairs": "p.npz",
+        "rows": 500,
+        "seed": 4,
+        "on_bad_rows": "skip",
+        "threads": 1,
+        "device": "cpu",
+        "source_name": "x",
+        "target_name": "y",
+        "method": "mini",
+        "restarts": 3,
+        "rounds": 9,
+        "flag": True,
+        "name": "plain",
+    }
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda out: (out.mkdir(), (out / "config.json").touch()), "--force"),
+        (lambda out: out.touch(), "is a file"),
+    ],
+)
+def test_an_existing_output_is_refused_before_the_fit(tmp_path: Path, fitter: Fitter, make: Any, message: str) -> None:
+    make(tmp_path / "t")
+    result = runner.invoke(app, ["fit", "a.npy", "b.npy", "--out", str(tmp_path / "t")])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert fitter.calls == []
+
+
+def test_a_missing_parent_is_refused_before_the_fit(tmp_path: Path, fitter: Fitter) -> None:
+    result = runner.invoke(app, ["fit", "a.npy", "b.npy", "--out", str(tmp_path / "no" / "t")])
+    assert result.exit_code == 2
+    assert "does not exist" in result.stderr
+    assert fitter.calls == []
+
+
+def test_force_replaces(tmp_path: Path, fitter: Fitter) -> None:
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "config.json").touch()
+    assert runner.invoke(app, ["fit", "a.npy", "b.npy", "--out", str(tmp_path / "t"), "--force"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--set", "rounds"], "KEY=VALUE"),
+        (["--set", "=3"], "KEY=VALUE"),
+        (["--set", "seed=3"], "use --seed"),
+        (["--set", "on_bad_rows=skip"], "use --on-bad-rows"),
+        (["--config", "missing.toml"], "cannot be read"),
+        (["--config", __file__], "not a TOML file"),
+    ],
+)
+def test_bad_settings(tmp_path: Path, fitter: Fitter, args: list[str], message: str) -> None:
+    result = runner.invoke(app, ["fit", "a.npy", "b.npy", "--out", str(tmp_path / "t"), *args])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
+    assert fitter.calls == []
+
+
+@pytest.mark.parametrize(
+    ("text", "setting"),
+    [
+        ("rounds=3", ("rounds", 3)),
+        ("epsilon=0.02", ("epsilon", 0.02)),
+        ("csls=false", ("csls", False)),
+        ("grid=[1, 2]", ("grid", [1, 2])),
+        ("name=a=b", ("name", "a=b")),
+        ("start-epsilon=1", ("start_epsilon", 1)),
+    ],
+)
+def test_parse_setting(text: str, setting: tuple[str, Any]) -> None:
+    assert parse_setting(text) == setting
+
+
+def test_parse_setting_needs_a_value() -> None:
+    with pytest.raises(ConfigError):
+        parse_setting("rounds")

@@ -1,0 +1,149 @@
+"""Make encoders that differ in kind from MiniLM and USE, from the shared texts alone.
+
+``python benchmarks/encoders.py [NAME ...]`` writes one ``mix.NAME.npy`` (58,560 x width, float32) per encoder; row i is
+text i of ``mix.jsonl.gz``. Each learns from one half of the texts and embeds all of them. None is normalised, and their
+means and spectra differ widely: they stand for models whose geometry is not the tidy one of a sentence transformer.
+No text is written. Needs gensim (the ``[bench]`` extra) for ``w2v``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer, TfidfVectorizer
+
+HERE = Path(__file__).resolve().parent
+DATA = HERE.parent.parent / "shared" / "data"
+CACHE = HERE / "cache"
+TOKEN = re.compile(r"[a-z0-9']+|[^\sa-z0-9']")
+
+
+def read_texts(data: Path) -> list[str]:
+    """The texts of ``mix.jsonl.gz`` in order."""
+    with gzip.open(data / "mix.jsonl.gz", "rt", encoding="utf8") as lines:
+        return [json.loads(line)["text"] for line in lines]
+
+
+def learning_half(texts: list[str]) -> list[str]:
+    """The first half of the texts: what an encoder may learn from."""
+    return texts[: len(texts) // 2]
+
+
+def tokens(text: str) -> list[str]:
+    """Lower-cased words and single signs."""
+    return TOKEN.findall(text.lower())
+
+
+def tfidf(texts: list[str], seed: int) -> np.ndarray:
+    """TF-IDF of words, truncated SVD to 512 dimensions (latent semantic analysis)."""
+    half = learning_half(texts)
+    words = TfidfVectorizer(tokenizer=tokens, token_pattern=None, min_df=2, max_df=0.2, sublinear_tf=True).fit(half)
+    svd = TruncatedSVD(512, n_iter=4, random_state=seed).fit(words.transform(half))
+    return np.asarray(svd.transform(words.transform(texts)))
+
+
+def chargram(texts: list[str], seed: int) -> np.ndarray:
+    """Hashed character 3- to 5-grams (262,144 bins), weighted by document frequency, truncated SVD to 512."""
+    hasher = HashingVectorizer(
+        analyzer="char_wb", ngram_range=(3, 5), n_features=2**18, alternate_sign=False, norm=None
+    )
+    counts = hasher.transform(texts)
+    counts.data = np.log1p(counts.data)
+    half = len(texts) // 2
+    weighted = TfidfTransformer().fit(counts[:half]).transform(counts)
+    return np.asarray(TruncatedSVD(512, n_iter=3, random_state=seed).fit(weighted[:half]).transform(weighted))
+
+
+def w2v(texts: list[str], seed: int) -> np.ndarray:
+    """Skip-gram word vectors of width 300, averaged with SIF weights a / (a + p(word)), a = 1e-3 (Arora et al. 2017).
+
+    The common component stays in: it makes the space strongly anisotropic, as averaged word vectors are.
+    A text without any known word gets the mean word vector.
+    """
+    from gensim.models import Word2Vec
+
+    split = [tokens(text) for text in texts]
+    model = Word2Vec(
+        learning_half_tokens := split[: len(split) // 2],
+        vector_size=300, sg=1, window=8, min_count=2, negative=10, epochs=12, sample=1e-4, workers=1, seed=seed,
+    )  # fmt: skip
+    count = Counter(word for words in learning_half_tokens for word in words)
+    total = sum(count.values())
+    weight = {word: 1e-3 / (1e-3 + count[word] / total) for word in model.wv.key_to_index}
+    mean_word = model.wv.vectors.mean(0)
+    out = np.empty((len(split), 300), np.float32)
+    for row, words in enumerate(split):
+        known = [word for word in words if word in weight]
+        if known:
+            weights = np.array([weight[word] for word in known], np.float32)
+            out[row] = weights @ model.wv[known] / len(known)
+        else:
+            out[row] = mean_word
+    return out
+
+
+def ppmi(texts: list[str], seed: int) -> np.ndarray:
+    """Counted word vectors of width 400: the SVD of positive pointwise mutual information (Levy & Goldberg 2014).
+
+    Co-occurrence within 6 words, singular values to the power 1/2, averaged with SIF weights; the first principal
+    component of the averages is taken out (Arora et al. 2017). Unlike the others it learns from the second half.
+    """
+    split = [tokens(text) for text in texts]
+    half = split[len(split) // 2 :]
+    count = Counter(word for words in half for word in words)
+    vocabulary = {word: i for i, word in enumerate(sorted(word for word, n in count.items() if n > 1))}
+    known = [np.array([vocabulary[word] for word in words if word in vocabulary], np.int64) for words in split]
+    near = np.concatenate([np.c_[ids[:-gap], ids[gap:]] for ids in known[len(split) // 2 :] for gap in range(1, 7)])
+    size = len(vocabulary)
+    pairs = coo_matrix((np.ones(len(near)), near.T), (size, size)).tocsr()
+    pairs = (pairs + pairs.T).tocoo()
+    share = np.asarray(pairs.sum(1)).ravel() / pairs.sum()
+    information = np.log(pairs.data / pairs.data.sum() / (share[pairs.row] * share[pairs.col]))
+    positive = coo_matrix((np.maximum(information, 0), (pairs.row, pairs.col)), (size, size)).tocsr()
+    svd = TruncatedSVD(400, n_iter=3, random_state=seed)
+    vectors = svd.fit_transform(positive) / np.sqrt(svd.singular_values_)
+    frequency = np.array([count[word] for word in vocabulary]) / sum(count.values())
+    vectors = vectors * (1e-3 / (1e-3 + frequency))[:, None]
+    fallback = vectors.mean(0)
+    out = np.array([vectors[ids].mean(0) if len(ids) else fallback for ids in known])
+    first = TruncatedSVD(1, random_state=seed).fit(out[len(split) // 2 :]).components_
+    return np.asarray(out - out @ first.T @ first)
+
+
+ENCODERS: dict[str, Callable[[list[str], int], np.ndarray]] = {
+    "tfidf": tfidf,
+    "w2v": w2v,
+    "chargram": chargram,
+    "ppmi": ppmi,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", default=list(ENCODERS), choices=[*ENCODERS, []], metavar="NAME")
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--out", type=Path, default=CACHE)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    texts = read_texts(args.data)
+    args.out.mkdir(parents=True, exist_ok=True)
+    for name in args.names:
+        start = time.perf_counter()
+        vectors = ENCODERS[name](texts, args.seed).astype(np.float32)
+        empty = int((np.linalg.norm(vectors, axis=1) == 0).sum())
+        np.save(args.out / f"mix.{name}.npy", vectors)
+        print(f"{name}: {vectors.shape}, {empty} zero rows, {time.perf_counter() - start:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""Files of vectors by suffix: .npy, .npz, .parquet, .safetensors, .jsonl. Sources and sinks of batches."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from vec2vec.errors import InputError, OutputError
+from vec2vec.stores.atomic import atomic_file, check_output
+from vec2vec.stores.base import BATCH_ROWS, SinkSpec, VectorSink, VectorSource, reading
+from vec2vec.stores.sampling import sample_rows
+from vec2vec.vectors import Float32
+
+__all__ = [
+    "BATCH_ROWS",
+    "SUFFIXES",
+    "Uri",
+    "VectorSink",
+    "VectorSource",
+    "atomic_file",
+    "check_output",
+    "open_sink",
+    "open_source",
+    "parse_uri",
+    "read_vectors",
+    "sample_rows",
+]
+
+OutputDtype = Literal["float16", "float32", "float64", "bfloat16"]
+SUFFIXES = (".npy", ".npz", ".parquet", ".safetensors", ".jsonl")
+DTYPE_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+
+
+class Uri(NamedTuple):
+    """A file, and the column, array or tensor in it (None: the only one)."""
+
+    path: Path
+    key: str | None
+
+    def __str__(self) -> str:
+        return str(self.path) if self.key is None else f"{self.path}::{self.key}"
+
+
+def parse_uri(uri: str | os.PathLike[str]) -> Uri:
+    """`path` or `path::key` in its parts; `~` is expanded.
+
+    Raises
+    ------
+    InputError : no path or no key where one is due, or a suffix that no store has
+    """
+    text, mark, key = os.fspath(uri).partition("::")
+    if not text or (mark and not key):
+        raise InputError(f"{os.fspath(uri)!r}: is no file name; write it as path or path::column")
+    path = Path(text).expanduser()
+    if path.suffix.lower() not in SUFFIXES:
+        what = f"the suffix '{path.suffix}' is unknown" if path.suffix else "there is no suffix"
+        raise InputError(f"{path}: {what}; vectors are read from and written to {', '.join(SUFFIXES)}")
+    return Uri(path, key or None)
+
+
+def open_source(uri: str | os.PathLike[str]) -> VectorSource:
+    """The vectors in a file, to be read in batches.
+
+    Parameters
+    ----------
+    uri : the path, with `::key` for the column, array or tensor that holds the vectors where there are several
+
+    Returns
+    -------
+    An open source; nothing but headers has been read (of .jsonl, the lines are counted).
+
+    Raises
+    ------
+    InputError : a file that is missing, unreadable, damaged or empty, or that holds no such vectors
+    """
+    path, key = parse_uri(uri)
+    with reading(path):
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder; name a file in it")
+        if not path.exists():
+            raise InputError(f"{path}: there is no such file")
+        if not path.is_file():
+            raise InputError(f"{path}: is no regular file")
+        with open(path, "rb") as stream:
+            if not stream.read(1):
+                raise InputError(f"{path}: is empty: it has 0 bytes")
+    source: VectorSource = _store(path).source(path, key)
+    return source
+
+
+def read_vectors(uri: str | os.PathLike[str]) -> Float32:
+    """All vectors of a file, checked, as one (n, d) float32 array; a bad row raises InputError."""
+    vectors, _ = sample_rows(open_source(uri))
+    return vectors
+
+
+def open_sink(
+    uri: str | os.PathLike[str],
+    *,
+    width: int,
+    like: VectorSource | None = None,
+    rows: int | None = None,
+    force: bool = False,
+    dtype: OutputDtype = "float32",
+) -> VectorSink:
+    """Where to write vectors, in the format of the suffix. Use it in a `with` block.
+
+    The file appears at its path, synced to disk, when the block ends well. Until then there is only a hidden file
+    beside it, which an error or Ctrl-C removes.
+
+    Parameters
+    ----------
+    uri : the path, with `::key` to name the column, array or tensor; otherwise it is named as in `like`, or "vector"
+        (.parquet, .jsonl) or "vectors" (.npz, .safetensors)
+    width : of the vectors to come
+    like : the source that the batches stem from. Its other columns (.parquet, .jsonl) come with the batches, its
+        other arrays (.npz, .safetensors) are copied, only the rows written if they are row-aligned.
+        What the format cannot hold is named in a Vec2VecWarning.
+    rows : how many are expected at most, if known: a disk that is too small is then noticed before the work
+    force : replace a file that exists
+    dtype : of the values in the file; bfloat16 in .safetensors only
+
+    Raises
+    ------
+    OutputError : the file exists, is the file of `like`, cannot be written, or the disk is too small or full
+    InputError : an unknown suffix, key or dtype
+    """
+    path, key = parse_uri(uri)
+    if dtype not in DTYPE_BYTES:
+        raise InputError(f"{path}: cannot write {dtype}; choose among {', '.join(DTYPE_BYTES)}")
+    if dtype == "bfloat16" and path.suffix.lower() != ".safetensors":
+        raise InputError(f"{path}: bfloat16 can be written to .safetensors only; choose float16 or float32")
+    if like is not None and _same_file(path, like.path):
+        raise OutputError(f"{path}: is the input itself; choose another name for the output")
+    check_output(path, force=force)
+    if rows is not None:
+        _check_room(path, rows * width * DTYPE_BYTES[dtype])
+    sink: VectorSink = _store(path).sink(SinkSpec(path, key, width, like, dtype, force))
+    return sink
+
+
+def _store(path: Path) -> Any:
+    return importlib.import_module(f"vec2vec.stores.{path.suffix.lower()[1:]}")
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:  # one of them does not exist
+        return False
+
+
+def _check_room(path: Path, due: int) -> None:
+    free = shutil.disk_usage(path.parent).free
+    if due > free:
+        raise OutputError(f"{path}: takes {due / 1e9:,.1f} GB, and the disk has {free / 1e9:,.1f} GB free")

@@ -1,0 +1,208 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from vec2vec.errors import DimensionError, InputError, OutputError, Vec2VecWarning
+from vec2vec.stores.base import SinkSpec
+from vec2vec.vectors import VectorBatch, one_line
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns an OSError of the block into an OutputError in one line."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        why = error.strerror or one_line(error)
+        raise OutputError(f"{path}: cannot be written: {why}; nothing was left there") from error
+
+
+def check_output(path: Path, *, force: bool = False) -> None:
+    """Raises OutputError if a file could not be put at `path`: before the work, not after it."""
+    with writing(path):
+        if path.is_dir():
+            raise OutputError(f"{path}: is a folder; name a file in it")
+        if path.exists() and not path.is_file():
+            raise OutputError(f"{path}: is no regular file")
+        if path.exists() and not force:
+            raise OutputError(f"{path}: exists already; choose another name, or replace it with --force (force=True)")
+        if not path.parent.is_dir():
+            raise OutputError(f"{path}: its folder {path.parent} does not exist; make it first")
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise OutputError(f"{path}: its folder {path.parent} cannot be written to")
+
+
+class AtomicFile:
+    """A file beside `path` that takes its place on `commit`, synced to disk, and is removed by `abort`.
+
+    Nothing is visible at `path` before the commit, and what stood there stays until then. `stream` is seekable and
+    readable.
+    """
+
+    def __init__(self, path: Path, *, force: bool = False) -> None:
+        self.path = path
+        self.force = force
+        self.temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        with writing(path):
+            check_output(path, force=force)
+            self.stream: BinaryIO = open(self.temporary, "x+b")  # noqa: SIM115 - closed by commit or abort
+
+    def commit(self) -> None:
+        with writing(self.path):
+            self.stream.flush()
+            os.fsync(self.stream.fileno())
+            self.stream.close()
+            check_output(self.path, force=self.force)  # it may have appeared meanwhile
+            os.replace(self.temporary, self.path)
+
+    def abort(self) -> None:
+        with suppress(OSError):  # closing flushes, which fails again on a full disk
+            self.stream.close()
+        self.temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_file(path: Path, *, force: bool = False) -> Iterator[BinaryIO]:
+    """An `AtomicFile` for one block: committed if it ends well, removed otherwise, Ctrl-C included."""
+    file = AtomicFile(path, force=force)
+    try:
+        with writing(path):
+            yield file.stream
+        file.commit()
+    except BaseException:
+        file.abort()
+        raise
+
+
+class AtomicSink:
+    """The part of a sink that all formats share; a format fills in `_begin`, `_write` and `_finish`.
+
+    Attributes
+    ----------
+    carries_columns, carries_arrays : whether the format can hold a source's other columns, other arrays
+    rows_written : so far
+    """
+
+    carries_columns = False
+    carries_arrays = False
+
+    def __init__(self, spec: SinkSpec) -> None:
+        self.spec = spec
+        self.path = spec.path
+        self.rows_written = 0
+        self._last_row = -1
+        self._told: set[str] = set()
+        self._file: AtomicFile | None = None
+        like = spec.like
+        if like is not None:
+            if not self.carries_columns:
+                self.leave_out(like.column_names)
+            if not self.carries_arrays:
+                self.leave_out(tuple(like.extra_arrays))
+
+    def __enter__(self) -> AtomicSink:
+        self._file = AtomicFile(self.path, force=self.spec.force)
+        try:
+            with writing(self.path):
+                self._begin(self._file.stream)
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is None:
+            return
+        try:
+            if kind is None:
+                with writing(self.path):
+                    self._finish(self._file.stream)
+                self._file.commit()
+        finally:
+            self._stop()
+
+    def write(self, batch: VectorBatch) -> None:
+        if self._file is None:
+            raise OutputError(f"{self.path}: the sink is not open; write within its `with` block")
+        if batch.vectors.ndim != 2 or batch.vectors.shape[1] != self.spec.width:
+            shape = batch.vectors.shape
+            raise DimensionError(f"{self.path}: got vectors of shape {shape}, expected width {self.spec.width}")
+        if len(batch) == 0:
+            return
+        if len(batch.rows) != len(batch) or batch.rows[0] <= self._last_row:
+            raise InputError(f"{self.path}: the rows of a batch must be numbered, and follow those written before")
+        if batch.columns is not None and not self.carries_columns:
+            self.leave_out(batch.columns.column_names)
+        with writing(self.path):
+            self._write(self._file.stream, batch)
+        self._last_row = int(batch.rows[-1])
+        self.rows_written += len(batch)
+
+    def leave_out(self, names: Sequence[str]) -> None:
+        """Warn, once for each, that these columns or arrays are not carried over."""
+        new = [name for name in names if name not in self._told]
+        self._told.update(new)
+        if new:
+            listed = ", ".join(f"'{name}'" for name in new)
+            message = f"{self.path}: this format cannot hold {listed} of the input; only the vectors are written"
+            if self.carries_arrays or self.carries_columns:
+                message = f"{self.path}: cannot hold {listed} of the input, which is left out"
+            warnings.warn(message, Vec2VecWarning, stacklevel=4)
+
+    def encode(self, batch: VectorBatch) -> npt.NDArray[np.generic]:
+        """The batch's vectors in the output's dtype (bfloat16 as its bits, uint16)."""
+        x = np.ascontiguousarray(batch.vectors, dtype=np.float32)
+        if self.spec.dtype == "bfloat16":
+            return to_bfloat16(x)
+        with np.errstate(over="ignore"):
+            out = x.astype(self.spec.dtype, copy=False)
+        if self.spec.dtype == "float16" and (np.isinf(out) & ~np.isinf(x)).any():
+            raise OutputError(f"{self.path}: values beyond 65,504 do not fit float16; write float32")
+        return out
+
+    def _begin(self, stream: BinaryIO) -> None:
+        """Write what comes before the first batch."""
+
+    def _write(self, stream: BinaryIO, batch: VectorBatch) -> None:
+        raise NotImplementedError
+
+    def _finish(self, stream: BinaryIO) -> None:
+        """Write what comes after the last batch, and correct what `_begin` could not know."""
+
+    def _close(self) -> None:
+        """Let go of what writes to the stream; called once, whether it ended well or not."""
+
+    def _stop(self) -> None:
+        try:
+            self._close()
+        finally:
+            if self._file is not None:
+                self._file.abort()  # after a commit there is nothing left to remove
+                self._file = None
+
+
+def to_bfloat16(x: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+    """float32 to the bits of the nearest bfloat16 (ties to even); a NaN stays a NaN."""
+    bits = x.view(np.uint32)
+    with np.errstate(over="ignore"):
+        rounded = ((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)).astype(
+            np.uint16
+        )
+    rounded[np.isnan(x)] = 0x7FC0
+    return rounded

@@ -1,0 +1,281 @@
+"""Vectors in batches, and the one gate that every vector passes: one width, finite, not all-zero."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from vec2vec.errors import DimensionError, InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OnBadRows = Literal["error", "skip", "keep"]
+Float32 = npt.NDArray[np.float32]
+Int64 = npt.NDArray[np.int64]
+
+WHAT_TO_DO = "repair it, or leave such rows out with --on-bad-rows skip (on_bad_rows='skip' in Python)"
+# marks a column that holds each value as JSON, null where the record lacks the key: what .jsonl gives, without loss
+JSON_TEXT = {b"vec2vec": b"json"}
+ID_COLUMNS = ("id", "_id", "ids", "uid", "uuid", "doc_id", "key")
+
+
+@dataclass(frozen=True)
+class VectorBatch:
+    """Some rows of a source, in order. A store gives them unchecked; `Gate.check` gives them checked.
+
+    Attributes
+    ----------
+    vectors : (n, d) float32 array, C-contiguous
+    rows : (n,) int64 array, the rows' numbers in their source, counted from 0
+    columns : the source's other columns (ids included) as a row-aligned table, None where the format has none
+    faults : row number -> what the store found there in place of a vector of the right width. Such a row of
+        `vectors` is NaN, so that it cannot pass for a vector.
+    """
+
+    vectors: Float32
+    rows: Int64
+    columns: pa.Table | None = None
+    faults: Mapping[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def column(self, name: str) -> list[Any]:
+        """A column's values as Python objects; a column of JSON texts (see `JSON_TEXT`) is decoded, None if absent."""
+        if self.columns is None:
+            raise InputError(f"there is no column '{name}': the source has no columns")
+        values: list[Any] = self.columns.column(name).to_pylist()
+        if is_json_text(self.columns.schema.field(name)):
+            return [None if text is None else json.loads(text) for text in values]
+        return values
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that is no usable vector: its number counted from 0, the reason, and its id where one is known."""
+
+    row: int
+    reason: str
+    id: Any = None
+
+
+class Gate:
+    """The gate for a stream of batches. It keeps count, so it serves one stream only.
+
+    Parameters
+    ----------
+    name : what errors call the vectors: a file, or "source"
+    width : the width that is asked for; None takes that of the first batch
+    on_bad_rows : what to do with a row that has a NaN or infinite value (float32 is what counts: 1e300 is infinite
+        there), is all zero, or is malformed. "error" raises; "skip" drops it; "keep" lets it pass as it is (a row
+        that could not be read is then NaN). Whatever the choice, `bad` lists it.
+
+    Attributes
+    ----------
+    bad : the bad rows so far
+    seen : the number of rows so far, bad ones included
+    """
+
+    def __init__(self, name: str, *, width: int | None = None, on_bad_rows: OnBadRows = "error") -> None:
+        if on_bad_rows not in ("error", "skip", "keep"):
+            raise InputError(f"on_bad_rows is {on_bad_rows!r}; it can be 'error', 'skip' or 'keep'")
+        self.name = name
+        self.width = width
+        self.on_bad_rows = on_bad_rows
+        self.bad: list[BadRow] = []
+        self.seen = 0
+
+    def check(self, batch: VectorBatch) -> VectorBatch:
+        """The batch, less its bad rows where they are skipped; the very same batch where all rows are good.
+
+        Raises
+        ------
+        DimensionError : the width is not the one asked for
+        InputError : a bad row under on_bad_rows="error"; it names the first one
+        """
+        got = batch.vectors.shape[1]
+        if self.width is None:
+            self.width = got
+        if got != self.width:
+            raise DimensionError(f"{self.name}: the vectors have width {got}, expected {self.width}")
+        reasons = _bad_rows(batch)
+        self.seen += len(batch)
+        if not reasons:
+            return batch
+        ids = _ids(batch, list(reasons))
+        found = [BadRow(int(batch.rows[i]), reason, ids.get(i)) for i, reason in reasons.items()]
+        self.bad.extend(found)
+        if self.on_bad_rows == "error":
+            more = f" (and {len(found) - 1} more of the rows read so far)" if len(found) > 1 else ""
+            raise InputError(
+                f"{self.name}: row {found[0].row} (counted from 0) is no usable vector: {found[0].reason}{more}; "
+                f"{WHAT_TO_DO}"
+            )
+        return batch if self.on_bad_rows == "keep" else _drop(batch, reasons)
+
+    def finish(self) -> None:
+        """Call at the end of the stream: raises InputError if nothing came through."""
+        if self.seen == 0:
+            raise InputError(f"{self.name}: there are no vectors in it")
+        if self.on_bad_rows != "keep" and len(self.bad) == self.seen:
+            first = self.bad[0]
+            raise InputError(
+                f"{self.name}: none of its {self.seen:,} rows is a usable vector (row {first.row}: {first.reason})"
+            )
+
+    def summary(self) -> str:
+        """One line that counts the bad rows and shows the first; "" if there are none."""
+        if not self.bad:
+            return ""
+        done = {"error": "found", "skip": "skipped", "keep": "kept as they are"}[self.on_bad_rows]
+        first = self.bad[0]
+        return (
+            f"{self.name}: {len(self.bad):,} of {self.seen:,} rows are no usable vectors and were {done} "
+            f"(the first: row {first.row}, counted from 0, {first.reason})"
+        )
+
+
+def check_vectors(
+    x: npt.ArrayLike,
+    *,
+    name: str = "vectors",
+    width: int | None = None,
+    min_rows: int = 1,
+    on_bad_rows: OnBadRows = "error",
+) -> Float32:
+    """Vectors in memory, through the gate. Not copied if they are a C-contiguous float32 array and all good.
+
+    Parameters
+    ----------
+    x : (n, d) array of float16, float32, float64 or integers of any size, or anything with `__array__`
+    name : what errors call it
+    width : the width that is asked for, if any
+    min_rows : the fewest rows that will do, counted after bad rows are skipped
+    on_bad_rows : see `Gate`
+
+    Returns
+    -------
+    (n, d) float32 array, C-contiguous; fewer rows than `x` under "skip"
+
+    Raises
+    ------
+    InputError : not a 2-D array of numbers, a bad row, or too few rows
+    DimensionError : another width than asked for
+    """
+    try:
+        array = np.asarray(x)
+    except (ValueError, TypeError, RuntimeError) as error:  # ragged lists; torch tensors of bfloat16, or on a GPU
+        raise InputError(f"{name}: cannot be read as an array of one width ({one_line(error)})") from error
+    if array.ndim != 2:
+        hint = "; for a single vector use x[None, :]" if array.ndim == 1 else ""
+        raise InputError(f"{name}: has shape {array.shape}, expected 2-D (rows, width){hint}")
+    if not is_numeric(array.dtype):
+        raise InputError(f"{name}: holds {array.dtype} values, expected float16, float32, float64 or integers")
+    if array.shape[1] == 0:
+        raise InputError(f"{name}: its rows have width 0")
+    gate = Gate(name, width=width, on_bad_rows=on_bad_rows)
+    checked = gate.check(VectorBatch(as_float32(array), np.arange(len(array), dtype=np.int64))).vectors
+    if len(checked):
+        gate.finish()
+    if len(checked) < max(min_rows, 1):
+        skipped = f" after {len(gate.bad):,} bad rows were skipped" if on_bad_rows == "skip" and gate.bad else ""
+        raise InputError(f"{name}: has {len(checked):,} rows{skipped}, at least {max(min_rows, 1):,} are needed")
+    return checked
+
+
+def describe_oddities(x: Float32, *, name: str = "vectors", min_share: float = 0.01) -> list[str]:
+    """What is odd, though not wrong, about vectors that passed the gate: one line each, for a fit to warn with.
+
+    Parameters
+    ----------
+    x : (n, d) float32 array
+    name : what the lines call it
+    min_share : the share of rows that repeat an earlier row from which it is worth a line
+
+    Returns
+    -------
+    Lines on repeated rows (equal bit for bit, found by hash) and on constant columns; [] if there is neither.
+    """
+    if len(x) < 2:
+        return []
+    found = []
+    repeats = len(x) - len({hash(row.tobytes()) for row in x})
+    if repeats and repeats >= min_share * len(x):
+        found.append(f"{name}: {repeats:,} of {len(x):,} rows ({repeats / len(x):.1%}) repeat an earlier row")
+    constant = np.flatnonzero(x.max(axis=0) == x.min(axis=0))
+    if len(constant):
+        shown = ", ".join(str(c) for c in constant[:5]) + (", …" if len(constant) > 5 else "")
+        found.append(f"{name}: {len(constant):,} of {x.shape[1]:,} columns are constant ({shown})")
+    return found
+
+
+def is_numeric(dtype: np.dtype[Any]) -> bool:
+    """Whether vectors may have this dtype: float16, float32, float64, or integers of any size."""
+    return dtype.kind in "fiu" and dtype.itemsize <= 8
+
+
+def is_json_text(arrow_field: Any) -> bool:
+    """Whether a column (its pyarrow.Field) is marked as `JSON_TEXT`."""
+    return (arrow_field.metadata or {}).get(b"vec2vec") == b"json"
+
+
+def as_float32(x: npt.NDArray[Any]) -> Float32:
+    """`x` as a C-contiguous float32 array. What is too large becomes infinite, for the gate to find."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(x, dtype=np.float32)
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _bad_rows(batch: VectorBatch) -> dict[int, str]:
+    """Position in the batch -> reason, for each row that is no usable vector, in order.
+
+    One pass over the vectors finds the rows whose squared norm is not finite or is zero; only those are looked at
+    closely, since a squared norm may also overflow or vanish where the row is fine.
+    """
+    x = batch.vectors
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        power = np.einsum("ij,ij->i", x, x)
+    reasons = {}
+    for i in np.flatnonzero(~np.isfinite(power) | (power == 0)).tolist():
+        reason = batch.faults.get(int(batch.rows[i])) or _fault(x[i])
+        if reason:
+            reasons[i] = reason
+    return reasons
+
+
+def _fault(vector: Float32) -> str | None:
+    wrong = np.flatnonzero(~np.isfinite(vector))
+    if len(wrong):
+        what = "NaN" if np.isnan(vector[wrong[0]]) else "infinite (as float32)"
+        return f"column {wrong[0]} is {what}"
+    return None if vector.any() else "all its values are zero"
+
+
+def _drop(batch: VectorBatch, reasons: Mapping[int, str]) -> VectorBatch:
+    good = np.ones(len(batch), dtype=bool)
+    good[list(reasons)] = False
+    columns = None if batch.columns is None else batch.columns.take(np.flatnonzero(good))
+    return replace(batch, vectors=batch.vectors[good], rows=batch.rows[good], columns=columns, faults={})
+
+
+def _ids(batch: VectorBatch, positions: list[int]) -> dict[int, Any]:
+    """The ids at these positions, by the first column that is named like one."""
+    table = batch.columns
+    if table is None:
+        return {}
+    names = [name for name in ID_COLUMNS if name in table.column_names]
+    names += [name for name in table.column_names if name.endswith("_id")]
+    if not names:
+        return {}
+    values = replace(batch, columns=table.take(positions)).column(names[0])
+    return dict(zip(positions, values, strict=True))

@@ -13,14 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from vec2vec.errors import Vec2VecWarning
-from vec2vec.stores import open_sink, open_source
-from vec2vec.stores.atomic import atomic_file, check_output
+from vec2vec.stores import BATCH_ROWS, atomic_file, check_output, open_sink, open_source, parse_uri
 from vec2vec.vectors import BadRow, Gate, OnBadRows
 
 if TYPE_CHECKING:
     from vec2vec.translator import Translator
-
-BATCH_ROWS = 8192
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ def translate_file(
         check_output(sidecar, force=force)
     with (
         ExitStack() as after,  # the sidecar takes its place after the output does, and only if that goes well
-        open_sink(output, width=translator.width(target), like=vectors, force=force) as sink,
+        open_sink(output, width=translator.width(target), like=vectors, rows=vectors.rows, force=force) as sink,
     ):
         for batch in vectors.batches(batch_rows):
             good = gate.check(batch)
@@ -125,8 +122,7 @@ def translate_file(
 
 def sidecar_path(output: str | os.PathLike[str]) -> Path:
     """Where the skipped rows of an output are listed: ``translated.npy.skipped.jsonl`` beside ``translated.npy``."""
-    path, _, _ = os.fspath(output).partition("::")
-    return Path(f"{path}.skipped.jsonl")
+    return Path(f"{parse_uri(output).path}.skipped.jsonl")
 
 
 def warn_unless_aligned(translator: Translator) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vec2vec.evaluate.figures import calibration_figure, save_figure, spaces_figure
 from vec2vec.evaluate.metrics import (
     Direction,
     Estimate,
@@ -27,7 +28,10 @@ __all__ = [
     "SpaceMaps",
     "Table",
     "TableSection",
+    "calibration_figure",
     "evaluate",
     "fit_width",
+    "save_figure",
     "score",
+    "spaces_figure",
 ]

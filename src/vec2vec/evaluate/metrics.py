@@ -29,7 +29,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 from vec2vec.errors import DimensionError, InputError
 from vec2vec.vectors import check_vectors
@@ -531,7 +531,7 @@ def _median_estimate(values: Floats) -> Estimate:
     """
     n = len(values)
     ordered = np.sort(values)
-    at_most = binom.sf((n + 1) // 2 - 1, n, np.arange(1, n + 1) / n)
+    at_most = bdtrc((n + 1) // 2 - 1, n, np.arange(1, n + 1) / n)
     tail = (1 - CONFIDENCE) / 2
     low, high = ordered[np.searchsorted(at_most, [tail, 1 - tail])]
     point = float(np.median(values))

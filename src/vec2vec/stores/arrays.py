@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TAKE_ROWS = 1024  # rows picked per mapping: each may bring in 64 KiB of neighbours, so 64 MiB at most
+READ_BYTES = 2**16
 NPY_HEADER_BYTES = 128
 
 
@@ -151,7 +152,7 @@ class ArraySource:
         wanted = check_indices(self.uri, indices, self.rows)
         if isinstance(self._reader, MappedArray):
             return VectorBatch(self._reader.take(wanted), wanted)
-        return take_rows(self.batches(), wanted, self.width)
+        return take_rows(self.batches(TAKE_ROWS), wanted, self.width)
 
     def table_schema(self) -> pa.Schema | None:
         return None
@@ -227,7 +228,7 @@ def _read_array(stream: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np
     view = as_bytes(out)
     done = 0
     while done < len(view):
-        got = stream.readinto(view[done:])
+        got = stream.readinto(view[done : done + READ_BYTES])  # zipfile makes a copy of each piece
         if not got:
             raise EOFError(f"it ends {len(view) - done:,} bytes early")
         done += got

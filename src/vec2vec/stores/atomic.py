@@ -28,7 +28,7 @@ def writing(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         why = error.strerror or one_line(error)
-        raise OutputError(f"{path}: cannot be written: {why}; nothing was left there") from error
+        raise OutputError(f"{path}: cannot be written: {why}; nothing there was changed") from error
 
 
 def check_output(path: Path, *, force: bool = False) -> None:

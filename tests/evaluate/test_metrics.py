@@ -164,6 +164,19 @@ def test_constant_output_is_at_chance() -> None:
         assert retrieval.mean_rank.value == pytest.approx(641 / 2, rel=0.01)
 
 
+def test_mean_vector_baseline_is_that_of_a_constant_output() -> None:
+    truth = vectors(300, 16) + 0.3
+    truth[7] = truth[8]
+    constant = np.tile(truth.mean(axis=0, dtype=np.float64).astype(np.float32), (300, 1))
+    identity = Rotation(np.eye(16, dtype=np.float32))
+    baseline = evaluate(identity, truth, truth, pools=(64, None)).forward.mean_vector
+    brute = brute_force(unit64(constant) @ unit64(truth).T)
+    assert values(baseline.pool().cosine) == pytest.approx(brute, abs=2 / 300)
+    assert baseline.pool().cosine.mean_rank.value == 301 / 2
+    assert baseline.pool(64).csls.mean_rank.value == pytest.approx(65 / 2, rel=0.1)
+    assert baseline.cosine.value == pytest.approx(score(constant, truth, pools=(None,)).cosine.value, abs=1e-6)
+
+
 def test_zero_output_ties_everything_and_is_exactly_at_chance() -> None:
     found = score(np.zeros((64, 8)), vectors(64, 8), pools=(None,))
     assert values(found.pool().cosine) == {

@@ -434,6 +434,8 @@ def _unit(x: Floats) -> Floats:
 
 def _places(queries: Floats, candidates: Floats, plan: _Plan, size: int) -> tuple[_Places, _Places]:
     """Places of the own candidates by cosine and by CSLS, in pools of ``size``. Unit rows (n, d) on both sides."""
+    if len(queries) == 1:
+        return (_places_of_constant(queries[0], candidates, plan, size),) * 2  # r(c) = cos(q, c): CSLS ranks alike
     greater, equal = np.zeros((2, plan.rows), np.int64), np.zeros((2, plan.rows), np.int64)
     for members, scored in _partition(plan.rows, size, plan.seed):
         q, c = queries[members], candidates[members]
@@ -448,6 +450,18 @@ def _places(queries: Floats, candidates: Floats, plan: _Plan, size: int) -> tupl
             sims -= crowding
             greater[1, members[own]], equal[1, members[own]] = _count(sims, own)
     return _Places(greater[0], equal[0]), _Places(greater[1], equal[1])
+
+
+def _places_of_constant(query: Floats, candidates: Floats, plan: _Plan, size: int) -> _Places:
+    """Places by cosine when every row is answered with the same unit vector (d,): one sort for each pool."""
+    greater, equal = np.zeros(plan.rows, np.int64), np.zeros(plan.rows, np.int64)
+    for members, scored in _partition(plan.rows, size, plan.seed):
+        sims = candidates[members] @ query
+        ordered, mine, own = np.sort(sims), sims[:scored], members[:scored]
+        up_to = np.searchsorted(ordered, mine, side="right")
+        greater[own] = size - up_to
+        equal[own] = up_to - np.searchsorted(ordered, mine, side="left") - 1
+    return _Places(greater, equal)
 
 
 def _count(sims: Floats, own: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -471,7 +485,7 @@ def _neighbourhood(x: Floats, y: Floats, batch_rows: int) -> Floats:
 def _direction(
     comparison: str, source: str, target: str, queries: Floats, native: Floats, untranslated: Floats | None, plan: _Plan
 ) -> Direction:
-    mean = np.repeat(native.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32), plan.rows, axis=0)
+    mean = native.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32)
     identity = None if untranslated is None else _score(fit_width(untranslated, native.shape[1]), native, plan)
     return Direction(
         comparison=comparison,
@@ -485,10 +499,11 @@ def _direction(
 
 
 def _score(queries: Floats, native: Floats, plan: _Plan) -> Scores:
+    """Score (n, d), or (1, d) that answers every row alike, against (n, d)."""
     q, c = _unit(queries), _unit(native)
     centre = native.mean(axis=0, dtype=np.float64).astype(np.float32)
     places = [found for size in plan.sizes for found in _places(q, c, plan, size)]  # cosine, CSLS, cosine, ...
-    columns = [np.einsum("ij,ij->i", q, c), np.einsum("ij,ij->i", _unit(queries - centre), _unit(native - centre))]
+    columns = [(q * c).sum(axis=1), (_unit(queries - centre) * _unit(native - centre)).sum(axis=1)]
     for found in places:
         columns += [found.top(k) for k in _TOP] + [found.rank()]
     estimates = iter(_mean_estimates(np.stack(columns, axis=1).astype(np.float64), plan))

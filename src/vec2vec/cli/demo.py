@@ -56,18 +56,24 @@ def demo(
             progress=progress,
         )
     typer.echo(found.verdict.sentence)
+    out.mkdir(exist_ok=True)
     found.translator.save_pretrained(out / "translator", force=force)
     typer.echo(f"against the truth, {len(sample.source_eval):,} held-out texts in both encoders:")
     scores = evaluate(found.translator, sample.source_eval, sample.target_eval, pools=POOLS, seed=seed)
     print_table(scores)
     (out / "scores.json").write_text(json.dumps(scores.to_dict(), indent=2) + "\n", encoding="utf8")
+    translator = found.translator
     figure = spaces_figure(
-        found.translator,
         sample.source_eval,
         sample.target_eval,
+        translator.latent(sample.source_eval, space=sample.source_name),
+        translator.latent(sample.target_eval, space=sample.target_name),
         domains=sample.eval_domains,
         domain_names=sample.domain_names,
+        source_name=sample.source_name,
+        target_name=sample.target_name,
+        seed=seed,
     )
-    figure.savefig(out / "spaces.png")
+    figure.savefig(out / "spaces.png", dpi=150)
     typer.echo(f"translator, scores.json and spaces.png are in {out} ({time.perf_counter() - started:.0f} s in all)")
     raise typer.Exit(exit_code(found.verdict))

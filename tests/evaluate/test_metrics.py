@@ -257,6 +257,18 @@ def test_the_two_directions_differ_and_are_not_mixed_up() -> None:
     assert swapped.latent_backward.scores == found.latent_forward.scores
 
 
+def test_every_direction_scores_its_own_vectors() -> None:
+    x, matrix = vectors(200, 12), orthonormal(12, 10)
+    y = noisy(x @ matrix, 0.8)
+    rotation = Rotation(matrix)
+    found = evaluate(rotation, x, y, pools=(60, None))
+    u, v = rotation.latent(x, space="a"), rotation.latent(y, space="b")
+    expected = [(x @ matrix, y), (y @ matrix.T, x), (u, v), (v, u)]
+    scores = [score(queries, truth, pools=(60, None)) for queries, truth in expected]
+    assert [direction.scores for direction in found.directions] == scores
+    assert scores[2] != scores[3]
+
+
 def test_shuffled_truth_is_at_chance() -> None:
     x, matrix = vectors(2000, 32), orthonormal(32, 32)
     found = evaluate(Rotation(matrix), x, np.random.default_rng(5).permutation(x @ matrix), pools=(256,))

@@ -40,7 +40,8 @@ def demo(
     from vec2vec.align import fit
     from vec2vec.data import load_sample
     from vec2vec.evaluate import evaluate
-    from vec2vec.evaluate.figures import spaces_figure
+    from vec2vec.evaluate.figures import save_figure, spaces_figure
+    from vec2vec.stores import atomic_file
 
     sample = load_sample()
     typer.echo(f"{sample.source_name} and {sample.target_name}: {rows:,} vectors a side, of different texts, no pairs")
@@ -61,7 +62,8 @@ def demo(
     typer.echo(f"against the truth, {len(sample.source_eval):,} held-out texts in both encoders:")
     scores = evaluate(found.translator, sample.source_eval, sample.target_eval, pools=POOLS, seed=seed)
     print_table(scores)
-    (out / "scores.json").write_text(json.dumps(scores.to_dict(), indent=2) + "\n", encoding="utf8")
+    with atomic_file(out / "scores.json", force=force) as stream:
+        stream.write(json.dumps(scores.to_dict(), indent=2).encode() + b"\n")
     translator = found.translator
     figure = spaces_figure(
         sample.source_eval,
@@ -74,6 +76,6 @@ def demo(
         target_name=sample.target_name,
         seed=seed,
     )
-    figure.savefig(out / "spaces.png", dpi=150)
+    save_figure(figure, out / "spaces.png", force=force)
     typer.echo(f"translator, scores.json and spaces.png are in {out} ({time.perf_counter() - started:.0f} s in all)")
     raise typer.Exit(exit_code(found.verdict))

@@ -1,0 +1,150 @@
+"""What every fitter shares: its configuration, its progress, what it gives, and where it is found by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vec2vec.errors import ConfigError
+from vec2vec.preprocess import Preprocessor
+from vec2vec.translator import Translator
+from vec2vec.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a fit is.
+
+    Attributes
+    ----------
+    stage : what it does, in words
+    step, total : of this stage
+    score : the current label-free score, None where there is none yet
+    remaining : seconds that the whole fit may still take, None where that is unknown
+    """
+
+    stage: str
+    step: int
+    total: int
+    score: float | None = None
+    remaining: float | None = None
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+class FitConfig(BaseModel):
+    """The settings that all methods have. A method's own settings are in a subclass."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    max_rows: int = Field(default=65_536, ge=2, description="Rows a side that are held in memory at most.")
+
+
+AnyConfig = TypeVar("AnyConfig", bound=FitConfig)
+
+
+def make_config(kind: type[AnyConfig], settings: Mapping[str, Any], *, method: str) -> AnyConfig:
+    """The settings of a method, checked.
+
+    Raises
+    ------
+    ConfigError : an unknown key (the message names the nearest known one), or a value that will not do
+    """
+    known = list(kind.model_fields)
+    for key in settings:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(known)}"
+            raise ConfigError(f"the method {method} has no setting '{key}'; {hint}")
+    try:
+        return kind(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "settings"
+        raise ConfigError(f"{key} = {first['input']!r} will not do for the method {method}: {first['msg']}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class LinearFit:
+    """What a linear fitter gives: z_target is about z_source @ weight.
+
+    Attributes
+    ----------
+    weight : (d_source, d_target), between the preprocessed spaces
+    history : a dictionary for each step worth keeping
+    source, target : the preprocessors that the weight belongs to
+    verdict : None where the method does not judge itself
+    backward : (d_target, d_source) for the way back; None is the transpose of `weight`
+    """
+
+    weight: npt.NDArray[np.floating[Any]]
+    history: list[dict[str, Any]]
+    source: Preprocessor
+    target: Preprocessor
+    verdict: Verdict | None = None
+    backward: npt.NDArray[np.floating[Any]] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What `vec2vec.fit` gives.
+
+    Attributes
+    ----------
+    translator : carries the verdict and the record with it when it is saved
+    verdict : the label-free judgement
+    history : the steps of the fit
+    record : method, seed, rows, pairs, config, seconds, versions, device, threads, names
+    """
+
+    translator: Translator
+    verdict: Verdict
+    history: list[dict[str, Any]] = field(default_factory=list)
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Method:
+    """Where a method is found: it is imported when it is used.
+
+    Attributes
+    ----------
+    module : its module, which has ``fit(source, target, config, *, seed, progress, device) -> LinearFit``
+    config : the name of its subclass of `FitConfig`
+    pairs : it uses known pairs: its ``fit`` also takes ``pairs=(a, b)``
+    """
+
+    module: str
+    config: str
+    pairs: bool = False
+
+    def load(self) -> tuple[type[FitConfig], Callable[..., LinearFit]]:
+        """The settings' class and the function, imported now."""
+        module = import_module(self.module)
+        return getattr(module, self.config), module.fit
+
+
+METHODS: dict[str, Method] = {
+    "sinkhorn": Method("vec2vec.align.sinkhorn", "SinkhornConfig"),
+    "mini": Method("vec2vec.align.mini", "MiniConfig"),
+    "few-pairs": Method("vec2vec.align.few_pairs", "FewPairsConfig", pairs=True),
+    "procrustes": Method("vec2vec.align.paired", "ProcrustesConfig", pairs=True),
+    "ridge": Method("vec2vec.align.paired", "RidgeConfig", pairs=True),
+}
+
+
+def find_method(name: str) -> Method:
+    """The method of this name, or a ConfigError that names the known ones."""
+    if name not in METHODS:
+        near = difflib.get_close_matches(str(name), METHODS, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ConfigError(f"there is no method '{name}'{hint}; the methods are {', '.join(METHODS)}")
+    return METHODS[name]

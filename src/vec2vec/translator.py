@@ -1,0 +1,411 @@
+"""The translator: named spaces, and the maps between them."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from vec2vec.errors import DimensionError, InputError
+from vec2vec.preprocess import Preprocessor
+from vec2vec.vectors import Float32, is_numeric, one_line
+from vec2vec.verdict import Verdict
+
+BLOCK_ROWS = 8192
+FloatArray = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """A space of a translator, tied to the latent that all its spaces share.
+
+    Attributes
+    ----------
+    preprocessor : the native geometry; z is its centred, normalised vector
+    basis : (d, k) float32, into the latent: z @ basis
+    decode : (k, d) float32, out of it: latent @ decode is a z of this space
+    """
+
+    preprocessor: Preprocessor
+    basis: Float32
+    decode: Float32
+
+    @property
+    def width(self) -> int:
+        return self.preprocessor.width
+
+    @property
+    def latent_width(self) -> int:
+        return int(self.basis.shape[1])
+
+
+class Translator:
+    """Named vector spaces and the maps between them.
+
+    A vector x of space s is translated into space t in three steps: z = (x - mean_s) / |x - mean_s|;
+    z' = z @ basis_s @ decode_t; x' = mean_t + radius_t * z', brought to t's norm where t has one. The result lies where
+    t's native vectors lie, so it can be searched beside them.
+
+    Parameters
+    ----------
+    spaces : two or more, by name, with one width of the latent
+    verdict : the label-free judgement of the fit
+    record : how the fit came about; anything that JSON can hold
+
+    Raises
+    ------
+    InputError : fewer than two spaces, unusable names, or arrays that do not fit together
+    """
+
+    def __init__(
+        self,
+        spaces: Mapping[str, Space],
+        *,
+        verdict: Verdict | None = None,
+        record: Mapping[str, Any] | None = None,
+    ) -> None:
+        check_names(tuple(spaces))
+        latent_width = next(iter(spaces.values())).latent_width
+        for name, space in spaces.items():
+            _check_space(name, space, latent_width)
+        self._spaces = dict(spaces)
+        self._maps: dict[tuple[str, str], torch.Tensor] = {}
+        self.verdict = verdict
+        self.record: dict[str, Any] = dict(record or {})
+
+    def __repr__(self) -> str:
+        spaces = ", ".join(f"{name!r}: {space.width}" for name, space in self._spaces.items())
+        verdict = "" if self.verdict is None else f", verdict={self.verdict.label!r}"
+        return f"Translator({{{spaces}}}, latent={self.latent_width}{verdict})"
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """The spaces' names. With two, the first is translated into the second unless `reverse` is set."""
+        return tuple(self._spaces)
+
+    @property
+    def latent_width(self) -> int:
+        return next(iter(self._spaces.values())).latent_width
+
+    def space(self, name: str) -> Space:
+        """The space of this name, or an InputError that names the known ones."""
+        if name not in self._spaces:
+            near = difflib.get_close_matches(str(name), self.spaces, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise InputError(f"there is no space '{name}'; the translator has {_listed(self.spaces)}{hint}")
+        return self._spaces[name]
+
+    def width(self, space: str) -> int:
+        """The width of the native vectors of a space."""
+        return self.space(space).width
+
+    def direction(self, source: str | None = None, target: str | None = None, reverse: bool = False) -> tuple[str, str]:
+        """The names of the two spaces that a translation goes between.
+
+        With two spaces nothing need be named: it goes from the first to the second, and back with `reverse`; one
+        name decides the other. With more, both must be named.
+
+        Raises
+        ------
+        InputError : an unknown name, the same space twice, names together with `reverse`, or too few names
+        """
+        for name in (source, target):
+            if name is not None:
+                self.space(name)
+        if reverse and (source is not None or target is not None):
+            raise InputError("give the names of the spaces or reverse, not both")
+        if source is not None and target is not None:
+            if source == target:
+                raise InputError(f"source and target are the same space, '{source}'")
+            return source, target
+        if len(self.spaces) > 2:
+            raise InputError(f"name the source and the target space: the translator has {_listed(self.spaces)}")
+        first, second = self.spaces
+        backward = reverse or source == second or target == first
+        return (second, first) if backward else (first, second)
+
+    def translate(
+        self, x: npt.ArrayLike, *, source: str | None = None, target: str | None = None, reverse: bool = False
+    ) -> Float32:
+        """Translate native vectors of one space into another.
+
+        Every row of numbers is translated: a row with a NaN or infinite value becomes a row of NaN, and no row is an
+        error. `vec2vec.vectors` has the checks.
+
+        Parameters
+        ----------
+        x : (n, d_source) array of float16, float32, float64 or integers, or anything with `__array__`
+        source, target, reverse : see `direction`
+
+        Returns
+        -------
+        (n, d_target) float32 array, with the target's own mean and norm
+
+        Raises
+        ------
+        DimensionError : the width is not that of the source space
+        InputError : not a 2-D array of numbers, or see `direction`
+        """
+        source, target = self.direction(source, target, reverse)
+        array = self._checked(x, source)
+        start, end = self.space(source).preprocessor, self.space(target).preprocessor
+        matrix, mean = self._map(source, target), torch.tensor(end.mean)
+        out = np.empty((len(array), end.width), dtype=np.float32)
+        for rows, z in _preprocessed_blocks(array, start):
+            z *= np.float32(end.radius)
+            block = out[rows]
+            torch.addmm(mean, torch.from_numpy(z), matrix, out=torch.from_numpy(block))
+            if end.norm is not None:
+                block *= np.float32(end.norm) / np.maximum(_lengths(block), end.least)
+        return out
+
+    def latent(self, x: npt.ArrayLike, *, space: str) -> Float32:
+        """The shared coordinates of native vectors: those of the same text from two spaces should be alike.
+
+        Parameters
+        ----------
+        x : (n, d) array, as in `translate`
+        space : the name of the space that they are of
+
+        Returns
+        -------
+        (n, k) float32 array; k is at most the smallest width
+
+        Raises
+        ------
+        DimensionError, InputError : as in `translate`
+        """
+        array = self._checked(x, space)
+        held = self.space(space)
+        basis = torch.tensor(held.basis)
+        out = np.empty((len(array), held.latent_width), dtype=np.float32)
+        for rows, z in _preprocessed_blocks(array, held.preprocessor):
+            torch.mm(torch.from_numpy(z), basis, out=torch.from_numpy(out[rows]))
+        return out
+
+    def save_pretrained(self, folder: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Write config.json, model.safetensors and README.md (a model card) into a folder, whole or not at all.
+
+        Parameters
+        ----------
+        folder : made here; its parent must exist
+        force : replace a translator that is there. A folder that holds anything else is never replaced.
+
+        Raises
+        ------
+        OutputError : the folder exists, is no translator's, or cannot be written
+        """
+        from vec2vec.artifact import save
+
+        save(self, folder, force=force)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder_or_id: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+    ) -> Translator:
+        """Load a translator from a folder, or from the Hugging Face hub. Nothing is unpickled.
+
+        Parameters
+        ----------
+        folder_or_id : a folder that `save_pretrained` wrote, or an id on the hub, such as "user/name"
+        revision, token, cache_dir : of the hub: a branch, tag or commit; an access token; where downloads are kept
+
+        Raises
+        ------
+        ArtifactError : there is none, or it is damaged, truncated, foreign, or of a newer version
+        """
+        from vec2vec.artifact import load
+
+        return load(folder_or_id, revision=revision, token=token, cache_dir=cache_dir)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        commit_message: str = "Add the translator",
+    ) -> str:
+        """Upload the translator and its model card to the Hugging Face hub, making the repository if need be.
+
+        Parameters
+        ----------
+        repo_id : such as "user/name"
+        private : of a repository that is made now
+        token : an access token; None takes the one that is logged in
+        revision : the branch
+        commit_message : of the upload
+
+        Returns
+        -------
+        The repository's address.
+
+        Raises
+        ------
+        OutputError : it could not be uploaded
+        """
+        from vec2vec.artifact import push
+
+        return push(self, repo_id, private=private, token=token, revision=revision, commit_message=commit_message)
+
+    def _map(self, source: str, target: str) -> torch.Tensor:
+        """basis_s @ decode_t as one (d_s, d_t) matrix, made once."""
+        if (source, target) not in self._maps:
+            basis, decode = self.space(source).basis, self.space(target).decode
+            product = basis.astype(np.float64) @ decode.astype(np.float64)
+            self._maps[source, target] = torch.from_numpy(product.astype(np.float32))
+        return self._maps[source, target]
+
+    def _checked(self, x: npt.ArrayLike, space: str) -> npt.NDArray[Any]:
+        expected = self.width(space)
+        try:
+            array = np.asarray(x)
+        except (ValueError, TypeError, RuntimeError) as error:  # ragged lists; tensors of bfloat16, or on a GPU
+            raise InputError(f"the vectors cannot be read as an array of one width ({one_line(error)})") from error
+        if array.ndim != 2:
+            hint = "; for a single vector use x[None, :]" if array.ndim == 1 else ""
+            raise InputError(f"the vectors have shape {array.shape}, expected 2-D (rows, width){hint}")
+        if not is_numeric(array.dtype):
+            raise InputError(f"the vectors are {array.dtype}, expected float16, float32, float64 or integers")
+        width = array.shape[1]
+        if width != expected:
+            others = [name for name in self.spaces if name != space and self.width(name) == width]
+            hint = f"; '{others[0]}' has that width: is it the other direction?" if others else ""
+            raise DimensionError(f"the vectors have width {width}, expected {expected} for the space '{space}'{hint}")
+        return array
+
+
+def linear_translator(
+    source: Preprocessor,
+    target: Preprocessor,
+    weight: FloatArray,
+    *,
+    backward: FloatArray | None = None,
+    names: tuple[str, str] = ("source", "target"),
+    verdict: Verdict | None = None,
+    record: Mapping[str, Any] | None = None,
+) -> Translator:
+    """A translator of two spaces from the linear map between them.
+
+    With weight = U S V^T (singular values above rounding only), the latent of the source is z U S^(1/2), that of the
+    target z V S^(1/2): for an orthogonal map, both sides rotated into their common subspace. Where `backward` is
+    another map than weight^T, the latent is that of the narrower space, into which the wider one is mapped, so that
+    both maps are exact.
+
+    Parameters
+    ----------
+    source, target : the preprocessors of the two spaces
+    weight : (d_s, d_t), z_target is about z_source @ weight
+    backward : (d_t, d_s) for the way back; None is weight^T
+    names : of the two spaces
+    verdict, record : see `Translator`
+
+    Raises
+    ------
+    DimensionError : a matrix of another shape
+    InputError : a map that is not finite or all zero, or unusable names
+    """
+    forward = _checked_map(weight, (source.width, target.width))
+    u, s, vt = np.linalg.svd(forward, full_matrices=False)
+    k = int((s > s[0] * max(forward.shape) * np.finfo(np.float32).eps).sum())
+    if backward is None or np.allclose(_checked_map(backward, forward.T.shape), forward.T, rtol=0, atol=1e-6 * s[0]):
+        root = np.sqrt(s[:k])
+        into_source, into_target = u[:, :k] * root, vt[:k].T * root
+        from_source, from_target = into_source.T, into_target.T
+    else:
+        back = _checked_map(backward, forward.T.shape)
+        if source.width <= target.width:
+            into_source, into_target = u, back @ u
+            from_source, from_target = u.T, u.T @ forward
+        else:
+            into_source, into_target = forward @ vt.T, vt.T
+            from_source, from_target = vt @ back, vt
+    spaces = {
+        names[0]: Space(source, _float32(into_source), _float32(from_source)),
+        names[1]: Space(target, _float32(into_target), _float32(from_target)),
+    }
+    check_names(names)
+    return Translator(spaces, verdict=verdict, record=record)
+
+
+def check_names(names: tuple[str, ...]) -> None:
+    """Raises InputError unless there are two or more names of spaces, different, printable and not blank."""
+    if len(names) < 2:
+        raise InputError(f"a translator has two or more spaces, got {len(names)}")
+    for name in names:
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
+            raise InputError(f"{name!r} cannot be the name of a space: it must be printable text on one line")
+    if len(set(names)) < len(names):
+        raise InputError(f"the spaces must have different names, got {_listed(names)}")
+
+
+def _checked_map(weight: FloatArray, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    matrix = np.asarray(weight, dtype=np.float64)
+    if matrix.shape != shape:
+        raise DimensionError(f"the map has shape {matrix.shape}, expected {shape}")
+    if not np.isfinite(matrix).all() or not matrix.any():
+        raise InputError("the map is not finite, or all zero: the fit has failed")
+    return matrix
+
+
+def _check_space(name: str, space: Space, latent_width: int) -> None:
+    d, k = space.width, latent_width
+    shapes = {
+        "mean": (space.preprocessor.mean, (d,)),
+        "basis": (space.basis, (d, k)),
+        "decode": (space.decode, (k, d)),
+    }
+    for what, (array, shape) in shapes.items():
+        if array.shape != shape or array.dtype != np.float32:
+            raise InputError(
+                f"space '{name}': its {what} is {array.dtype} of shape {array.shape}, expected float32 of shape {shape}"
+            )
+        if not np.isfinite(array).all():
+            raise InputError(f"space '{name}': its {what} has values that are not finite")
+
+
+def _preprocessed_blocks(x: npt.NDArray[Any], preprocessor: Preprocessor) -> Iterator[tuple[slice, Float32]]:
+    """Rows of `x` block by block: where they are, and their z, in a buffer that the next block overwrites.
+
+    What is done a value at a time is numpy's, in one thread: beside the product it takes little, while starting and
+    joining torch's threads for each such step takes long as soon as the machine has other work.
+    """
+    buffer = np.empty((min(len(x), BLOCK_ROWS), x.shape[1]), dtype=np.float32)
+    for start in range(0, len(x), BLOCK_ROWS):
+        rows = slice(start, min(start + BLOCK_ROWS, len(x)))
+        z = buffer[: rows.stop - rows.start]
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.subtract(x[rows], preprocessor.mean, out=z, casting="unsafe")
+            length = _lengths(z)
+            for i in np.flatnonzero(np.isinf(length)):  # squares beyond float32: the direction is what counts
+                z[i] /= np.abs(z[i]).max()
+                length[i] = _lengths(z[i : i + 1])[0]
+            z /= np.maximum(length, preprocessor.least)
+        yield rows, z
+
+
+def _lengths(x: Float32) -> Float32:
+    """The norms of the rows, (n, 1)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        length: Float32 = np.sqrt(np.einsum("ij,ij->i", x, x))[:, None]
+    return length
+
+
+def _float32(x: npt.NDArray[np.float64]) -> Float32:
+    return np.ascontiguousarray(x, dtype=np.float32)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(f"'{name}'" for name in names)

@@ -17,7 +17,8 @@ from vec2vec.preprocess import Preprocessor
 from vec2vec.vectors import Float32, is_numeric, one_line
 from vec2vec.verdict import Verdict
 
-BLOCK_ROWS = 8192
+BLOCK_VALUES = 2**24  # values of a block of rows for the product: 64 MB
+PART_ROWS = 512  # for what is done a value at a time
 FloatArray = npt.NDArray[np.floating[Any]]
 
 
@@ -157,12 +158,11 @@ class Translator:
         start, end = self.space(source).preprocessor, self.space(target).preprocessor
         matrix, mean = self._map(source, target), torch.tensor(end.mean)
         out = np.empty((len(array), end.width), dtype=np.float32)
-        for rows, z in _preprocessed_blocks(array, start):
-            z *= np.float32(end.radius)
-            block = out[rows]
-            torch.addmm(mean, torch.from_numpy(z), matrix, out=torch.from_numpy(block))
+        for rows, z in _preprocessed_blocks(array, start, length=end.radius):
+            torch.addmm(mean, torch.from_numpy(z), matrix, out=torch.from_numpy(out[rows]))
             if end.norm is not None:
-                block *= np.float32(end.norm) / np.maximum(_lengths(block), end.least)
+                for part in _parts(rows):
+                    _rescale(out[part], end.norm, least=end.least)
         return out
 
     def latent(self, x: npt.ArrayLike, *, space: str) -> Float32:
@@ -297,7 +297,28 @@ def linear_translator(
     verdict: Verdict | None = None,
     record: Mapping[str, Any] | None = None,
 ) -> Translator:
-    """A translator of two spaces from the linear map between them.
+    """A translator of two spaces from the linear map between them: `linear_spaces` with names.
+
+    Parameters
+    ----------
+    source, target, weight, backward : see `linear_spaces`
+    names : of the two spaces
+    verdict, record : see `Translator`
+
+    Raises
+    ------
+    DimensionError : a matrix of another shape
+    InputError : a map that is not finite or all zero, or unusable names
+    """
+    check_names(names)
+    spaces = linear_spaces(source, target, weight, backward=backward)
+    return Translator(dict(zip(names, spaces, strict=True)), verdict=verdict, record=record)
+
+
+def linear_spaces(
+    source: Preprocessor, target: Preprocessor, weight: FloatArray, *, backward: FloatArray | None = None
+) -> tuple[Space, Space]:
+    """The two spaces between which `weight` maps.
 
     With weight = U S V^T (singular values above rounding only), the latent of the source is z U S^(1/2), that of the
     target z V S^(1/2): for an orthogonal map, both sides rotated into their common subspace. Where `backward` is
@@ -309,35 +330,30 @@ def linear_translator(
     source, target : the preprocessors of the two spaces
     weight : (d_s, d_t), z_target is about z_source @ weight
     backward : (d_t, d_s) for the way back; None is weight^T
-    names : of the two spaces
-    verdict, record : see `Translator`
 
     Raises
     ------
     DimensionError : a matrix of another shape
-    InputError : a map that is not finite or all zero, or unusable names
+    InputError : a map that is not finite or all zero
     """
     forward = _checked_map(weight, (source.width, target.width))
     u, s, vt = np.linalg.svd(forward, full_matrices=False)
     k = int((s > s[0] * max(forward.shape) * np.finfo(np.float32).eps).sum())
-    if backward is None or np.allclose(_checked_map(backward, forward.T.shape), forward.T, rtol=0, atol=1e-6 * s[0]):
+    back = forward.T if backward is None else _checked_map(backward, forward.T.shape)
+    if np.allclose(back, forward.T, rtol=0, atol=1e-6 * s[0]):
         root = np.sqrt(s[:k])
         into_source, into_target = u[:, :k] * root, vt[:k].T * root
         from_source, from_target = into_source.T, into_target.T
-    else:
-        back = _checked_map(backward, forward.T.shape)
-        if source.width <= target.width:
-            into_source, into_target = u, back @ u
-            from_source, from_target = u.T, u.T @ forward
-        else:
-            into_source, into_target = forward @ vt.T, vt.T
-            from_source, from_target = vt @ back, vt
-    spaces = {
-        names[0]: Space(source, _float32(into_source), _float32(from_source)),
-        names[1]: Space(target, _float32(into_target), _float32(from_target)),
-    }
-    check_names(names)
-    return Translator(spaces, verdict=verdict, record=record)
+    elif source.width <= target.width:  # u is square
+        into_source, into_target = u, back @ u
+        from_source, from_target = u.T, u.T @ forward
+    else:  # vt is square
+        into_source, into_target = forward @ vt.T, vt.T
+        from_source, from_target = vt @ back, vt
+    return (
+        Space(source, _float32(into_source), _float32(from_source)),
+        Space(target, _float32(into_target), _float32(from_target)),
+    )
 
 
 def check_names(names: tuple[str, ...]) -> None:
@@ -376,31 +392,39 @@ def _check_space(name: str, space: Space, latent_width: int) -> None:
             raise InputError(f"space '{name}': its {what} has values that are not finite")
 
 
-def _preprocessed_blocks(x: npt.NDArray[Any], preprocessor: Preprocessor) -> Iterator[tuple[slice, Float32]]:
-    """Rows of `x` block by block: where they are, and their z, in a buffer that the next block overwrites.
+def _preprocessed_blocks(
+    x: npt.NDArray[Any], preprocessor: Preprocessor, length: float = 1.0
+) -> Iterator[tuple[slice, Float32]]:
+    """Rows of `x` block by block: where they are, and `length` times their z, in a buffer that the next overwrites.
 
-    What is done a value at a time is numpy's, in one thread: beside the product it takes little, while starting and
-    joining torch's threads for each such step takes long as soon as the machine has other work.
+    What is done a value at a time is numpy's, in one thread, on parts that stay in the cache: beside the product it
+    takes little, while starting and joining torch's threads for each such step takes long on a busy machine.
     """
-    buffer = np.empty((min(len(x), BLOCK_ROWS), x.shape[1]), dtype=np.float32)
-    for start in range(0, len(x), BLOCK_ROWS):
-        rows = slice(start, min(start + BLOCK_ROWS, len(x)))
-        z = buffer[: rows.stop - rows.start]
-        with np.errstate(over="ignore", invalid="ignore"):
-            np.subtract(x[rows], preprocessor.mean, out=z, casting="unsafe")
-            length = _lengths(z)
-            for i in np.flatnonzero(np.isinf(length)):  # squares beyond float32: the direction is what counts
-                z[i] /= np.abs(z[i]).max()
-                length[i] = _lengths(z[i : i + 1])[0]
-            z /= np.maximum(length, preprocessor.least)
-        yield rows, z
+    block_rows = max(1, min(len(x), BLOCK_VALUES // x.shape[1]))
+    buffer = np.empty((block_rows, x.shape[1]), dtype=np.float32)
+    for start in range(0, len(x), block_rows):
+        rows = slice(start, min(start + block_rows, len(x)))
+        for part in _parts(rows):
+            z = buffer[part.start - start : part.stop - start]
+            with np.errstate(over="ignore", invalid="ignore"):
+                np.subtract(x[part], preprocessor.mean, out=z, casting="unsafe")
+            _rescale(z, length, least=preprocessor.least)
+        yield rows, buffer[: rows.stop - start]
 
 
-def _lengths(x: Float32) -> Float32:
-    """The norms of the rows, (n, 1)."""
+def _parts(rows: slice) -> Iterator[slice]:
+    for start in range(rows.start, rows.stop, PART_ROWS):
+        yield slice(start, min(start + PART_ROWS, rows.stop))
+
+
+def _rescale(x: Float32, length: float, *, least: np.float32) -> None:
+    """Bring the rows to this norm, in place; rows shorter than `least` stay as short. NaN and infinity give NaN."""
     with np.errstate(over="ignore", invalid="ignore"):
-        length: Float32 = np.sqrt(np.einsum("ij,ij->i", x, x))[:, None]
-    return length
+        norms = np.sqrt(np.einsum("ij,ij->i", x, x))
+        for i in np.flatnonzero(np.isinf(norms)):  # squares beyond float32: the direction is what counts
+            x[i] /= np.abs(x[i]).max()
+            norms[i] = np.sqrt(x[i] @ x[i])
+        x *= (np.float32(length) / np.maximum(norms, least))[:, None]
 
 
 def _float32(x: npt.NDArray[np.float64]) -> Float32:

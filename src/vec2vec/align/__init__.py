@@ -1,0 +1,208 @@
+"""The fitters behind one front end: two unpaired sets of vectors in, a translator and a verdict out."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no types; scikit-learn brings it
+
+from vec2vec import __version__
+from vec2vec.align.base import (
+    METHODS,
+    Fit,
+    FitConfig,
+    LinearFit,
+    Progress,
+    ProgressCallback,
+    SpaceFit,
+    find_method,
+    make_config,
+)
+from vec2vec.align.inputs import Side, draw_side, load_pairs, open_side, refuse_the_same
+from vec2vec.errors import ConfigError, InputError, Vec2VecWarning
+from vec2vec.translator import Translator, check_names
+from vec2vec.vectors import OnBadRows, describe_oddities
+from vec2vec.verdict import Verdict
+
+__all__ = ["METHODS", "Fit", "FitConfig", "LinearFit", "Progress", "ProgressCallback", "SpaceFit", "fit"]
+
+FEW_ROWS = 1000
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def fit(
+    source: npt.ArrayLike | str | os.PathLike[str],
+    target: npt.ArrayLike | str | os.PathLike[str],
+    method: str | None = None,
+    *,
+    seed: int = 0,
+    pairs: object = None,
+    rows: int | None = None,
+    source_name: str = "source",
+    target_name: str = "target",
+    on_bad_rows: OnBadRows = "error",
+    threads: int | None = None,
+    device: str = "auto",
+    progress: ProgressCallback | None = None,
+    **config: Any,
+) -> Fit:
+    """Fit a translator between two vector spaces, and judge it without labels.
+
+    Nothing global is changed, and nothing is written: save the result by ``fit.translator.save_pretrained(folder)``.
+
+    Parameters
+    ----------
+    source, target : (n, d_source) and (m, d_target) arrays, or files (``path`` or ``path::column``, see
+        `vec2vec.stores`). No row of one needs to belong to a row of the other.
+    method : "sinkhorn", the default without pairs; "few-pairs", the default with them; "mini" (mini-vec2vec as
+        published); "procrustes" or "ridge" (on pairs alone)
+    seed : the same seed gives the same translator, on the same machine with the same number of threads
+    pairs : known pairs, ten or more: a file with ``source`` and ``target`` (.npz, .parquet, .safetensors, .jsonl), or
+        ``path::a,b`` where they are called otherwise, or a tuple of two row-aligned arrays
+    rows : fit on this many rows a side, drawn at random; never more than the setting ``max_rows`` (65,536)
+    source_name, target_name : what the translator calls the two spaces
+    on_bad_rows : "error" stops at a row that is not finite or is all zero; "skip" leaves such rows out and draws others
+        (the record counts them); "keep" does the same, since such a row cannot be fitted
+    threads : CPU threads, while this runs; None leaves them as they are
+    device : "cpu", "cuda", "mps", or "auto": CUDA where there is a device, else the CPU
+    progress : called with a `Progress` from time to time; what it raises ends the fit
+    config : the settings of the method
+
+    Returns
+    -------
+    Fit with the translator, the verdict, the history and the record.
+
+    Raises
+    ------
+    InputError : vectors or pairs that cannot be used, or source and target are the same
+    DimensionError : pairs of another width than the vectors
+    ConfigError : an unknown method or setting, a value out of range, a device that is absent
+
+    Warns
+    -----
+    Vec2VecWarning : fewer than 1,000 rows on a side, skipped rows, repeated rows, constant columns
+    """
+    started = time.perf_counter()
+    name = method if method is not None else "sinkhorn" if pairs is None else "few-pairs"
+    found = find_method(name)
+    if found.pairs and pairs is None:
+        raise ConfigError(f"the method {name} needs known pairs: give pairs=, or --pairs FILE")
+    if pairs is not None and not found.pairs:
+        raise ConfigError(f"the method {name} uses no pairs: leave them out, or choose few-pairs, procrustes or ridge")
+    check_names((source_name, target_name))
+    _check_numbers(seed=(seed, 0), rows=(rows, 1), threads=(threads, 1))
+    where = find_device(device)
+    config_class, run = found.load()
+    settings = make_config(config_class, config, method=name)
+
+    left, right = _load_sides(source, target, rows, settings.max_rows, seed, on_bad_rows)
+    options: dict[str, Any] = {}
+    if pairs is not None:
+        options["pairs"] = load_pairs(
+            pairs, (left.width, right.width), most=settings.max_rows, seed=seed, on_bad_rows=on_bad_rows
+        )
+    with limited_threads(threads):
+        used_threads = torch.get_num_threads()
+        result = run(left.vectors, right.vectors, settings, seed=seed, progress=progress, device=where, **options)
+    verdict = result.verdict or _not_judged(name)
+    record = {
+        "method": name,
+        "seed": seed,
+        "names": {"source": source_name, "target": target_name},
+        "rows": {"source": left.counts(), "target": right.counts()},
+        "pairs": len(options["pairs"][0]) if options else 0,
+        "config": settings.model_dump(mode="json"),
+        "seconds": round(time.perf_counter() - started, 3),
+        "device": where.type,
+        "threads": used_threads,
+        "versions": {
+            "vec2vec": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    spaces = dict(zip((source_name, target_name), result.spaces(), strict=True))
+    translator = Translator(spaces, verdict=verdict, record=record)
+    return Fit(translator, verdict, result.history, record)
+
+
+def find_device(name: str) -> torch.device:
+    """The device of this name, or a ConfigError if there is none such."""
+    if name not in DEVICES:
+        raise ConfigError(f"there is no device '{name}'; it can be {', '.join(DEVICES)}")
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device cuda: this machine, or this build of torch, has none; use cpu or auto")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("device mps: this machine, or this build of torch, has none; use cpu or auto")
+    return torch.device(name)
+
+
+@contextmanager
+def limited_threads(threads: int | None) -> Iterator[None]:
+    """Let torch, BLAS and OpenMP use this many threads within the block, and what they used before after it."""
+    if threads is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    with threadpool_limits(threads):
+        torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+def _load_sides(
+    source: npt.ArrayLike | str | os.PathLike[str],
+    target: npt.ArrayLike | str | os.PathLike[str],
+    rows: int | None,
+    max_rows: int,
+    seed: int,
+    on_bad_rows: OnBadRows,
+) -> tuple[Side, Side]:
+    sources = open_side(source, "source"), open_side(target, "target")
+    refuse_the_same(*sources)
+    most = max_rows if rows is None else min(rows, max_rows)
+    # two seeds: row-aligned files must not give the same rows on both sides, which would be pairs unseen
+    left, right = (draw_side(side, most, 2 * seed + i, on_bad_rows) for i, side in enumerate(sources))
+    if left.vectors.shape == right.vectors.shape and np.array_equal(left.vectors, right.vectors):
+        raise InputError(f"{left.name} and {right.name} hold the same vectors: a fit needs those of two models")
+    for side in (left, right):
+        for line in (side.warning, _few_rows(side), *describe_oddities(side.vectors, name=side.name)):
+            if line:
+                warnings.warn(line, Vec2VecWarning, stacklevel=3)
+    return left, right
+
+
+def _few_rows(side: Side) -> str:
+    if len(side.vectors) >= FEW_ROWS:
+        return ""
+    return f"{side.name}: {len(side.vectors):,} rows are few; a fit is better with {FEW_ROWS:,} or more"
+
+
+def _check_numbers(**numbers: tuple[int | None, int]) -> None:
+    for name, (value, least) in numbers.items():
+        if name != "seed" and value is None:
+            continue
+        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+            raise ConfigError(f"{name} is {value!r}; it must be a whole number from {least} up")
+
+
+def _not_judged(method: str) -> Verdict:
+    """The verdict on a fit whose method does not judge itself: nothing is known."""
+    sentence = (
+        f"Not judged: the method {method} has no label-free verdict, so check it on known pairs (vec2vec evaluate)."
+    )
+    return Verdict("uncertain", float("nan"), (0.0, 1.0), {}, sentence)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vec2vec.errors import ConfigError
 from vec2vec.preprocess import Preprocessor
-from vec2vec.translator import Translator
+from vec2vec.translator import Space, Translator, linear_spaces
 from vec2vec.verdict import Verdict
 
 
@@ -92,6 +92,31 @@ class LinearFit:
     verdict: Verdict | None = None
     backward: npt.NDArray[np.floating[Any]] | None = None
 
+    def spaces(self) -> tuple[Space, Space]:
+        """The two spaces of the translator."""
+        return linear_spaces(self.source, self.target, self.weight, backward=self.backward)
+
+
+@dataclass(frozen=True, eq=False)
+class SpaceFit:
+    """What a linear fitter gives that makes the spaces itself: their bases decide the latent.
+
+    Attributes
+    ----------
+    source, target : the two spaces
+    history : a dictionary for each step worth keeping
+    verdict : None where the method does not judge itself
+    """
+
+    source: Space
+    target: Space
+    history: list[dict[str, Any]]
+    verdict: Verdict | None = None
+
+    def spaces(self) -> tuple[Space, Space]:
+        """The two spaces of the translator."""
+        return self.source, self.target
+
 
 @dataclass(frozen=True, eq=False)
 class Fit:
@@ -117,27 +142,30 @@ class Method:
 
     Attributes
     ----------
-    module : its module, which has ``fit(source, target, config, *, seed, progress, device) -> LinearFit``
-    config : the name of its subclass of `FitConfig`
-    pairs : it uses known pairs: its ``fit`` also takes ``pairs=(a, b)``
+    module : its module
+    config : the name, there, of its subclass of `FitConfig`
+    function : the name, there, of its ``(source, target, config, *, seed, progress, device)`` that gives
+        a `LinearFit` or a `SpaceFit`
+    pairs : it uses known pairs: its function also takes ``pairs=(a, b)``
     """
 
     module: str
     config: str
+    function: str = "fit"
     pairs: bool = False
 
-    def load(self) -> tuple[type[FitConfig], Callable[..., LinearFit]]:
+    def load(self) -> tuple[type[FitConfig], Callable[..., LinearFit | SpaceFit]]:
         """The settings' class and the function, imported now."""
         module = import_module(self.module)
-        return getattr(module, self.config), module.fit
+        return getattr(module, self.config), getattr(module, self.function)
 
 
 METHODS: dict[str, Method] = {
     "sinkhorn": Method("vec2vec.align.sinkhorn", "SinkhornConfig"),
     "mini": Method("vec2vec.align.mini", "MiniConfig"),
     "few-pairs": Method("vec2vec.align.few_pairs", "FewPairsConfig", pairs=True),
-    "procrustes": Method("vec2vec.align.paired", "ProcrustesConfig", pairs=True),
-    "ridge": Method("vec2vec.align.paired", "RidgeConfig", pairs=True),
+    "procrustes": Method("vec2vec.align.paired", "ProcrustesConfig", "fit_procrustes", pairs=True),
+    "ridge": Method("vec2vec.align.paired", "RidgeConfig", "fit_ridge", pairs=True),
 }
 
 

@@ -11,17 +11,20 @@ from typing import Any, Literal, NamedTuple
 from vec2vec.errors import InputError, OutputError
 from vec2vec.stores.atomic import atomic_file, check_output
 from vec2vec.stores.base import BATCH_ROWS, SinkSpec, VectorSink, VectorSource, reading
-from vec2vec.stores.sampling import sample_rows
+from vec2vec.stores.sampling import RowSource, Sample, draw_sample, sample_rows
 from vec2vec.vectors import Float32
 
 __all__ = [
     "BATCH_ROWS",
     "SUFFIXES",
+    "RowSource",
+    "Sample",
     "Uri",
     "VectorSink",
     "VectorSource",
     "atomic_file",
     "check_output",
+    "draw_sample",
     "open_sink",
     "open_source",
     "parse_uri",

@@ -3,16 +3,45 @@
 from __future__ import annotations
 
 import warnings
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from vec2vec.errors import InputError, Vec2VecWarning
-from vec2vec.stores.base import VectorSource
-from vec2vec.vectors import Float32, Gate, Int64, OnBadRows
+from vec2vec.vectors import Float32, Gate, Int64, OnBadRows, VectorBatch
+
+
+class RowSource(Protocol):
+    """What a sample is drawn from: any `VectorSource`, or an array in memory."""
+
+    @property
+    def uri(self) -> str: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    def take_batch(self, indices: Int64, /) -> VectorBatch: ...
+
+
+class Sample(NamedTuple):
+    """Rows drawn from a source.
+
+    Attributes
+    ----------
+    vectors : (k, d) float32 array
+    rows : (k,) int64 array, their numbers in the source, ascending
+    skipped : bad rows that were drawn and left out
+    summary : a line about those, "" if there are none
+    """
+
+    vectors: Float32
+    rows: Int64
+    skipped: int
+    summary: str
 
 
 def sample_rows(
-    source: VectorSource, rows: int | None = None, seed: int = 0, on_bad_rows: OnBadRows = "error"
+    source: RowSource, rows: int | None = None, seed: int = 0, on_bad_rows: OnBadRows = "error"
 ) -> tuple[Float32, Int64]:
     """Rows drawn uniformly without replacement, checked, without loading the file: only the sample is held.
 
@@ -34,6 +63,14 @@ def sample_rows(
     ------
     InputError : a bad row, or no good row at all
     """
+    sample = draw_sample(source, rows, seed, on_bad_rows)
+    if sample.summary:
+        warnings.warn(sample.summary, Vec2VecWarning, stacklevel=2)
+    return sample.vectors, sample.rows
+
+
+def draw_sample(source: RowSource, rows: int | None = None, seed: int = 0, on_bad_rows: OnBadRows = "error") -> Sample:
+    """Like `sample_rows`, without the warning, and with what it would say."""
     if rows is not None and rows < 1:
         raise InputError(f"{source.uri}: cannot draw {rows} rows; at least 1 is needed")
     gate = Gate(source.uri, width=source.width, on_bad_rows="error" if on_bad_rows == "error" else "skip")
@@ -49,12 +86,10 @@ def sample_rows(
         numbers = np.concatenate([numbers, good.rows])
         vectors = np.concatenate([vectors, good.vectors])
     gate.finish()
-    if gate.bad:
-        warnings.warn(gate.summary(), Vec2VecWarning, stacklevel=2)
     if (np.diff(numbers) < 0).any():
         order = np.argsort(numbers)
         vectors, numbers = vectors[order], numbers[order]
-    return vectors, numbers
+    return Sample(vectors, numbers, len(gate.bad), gate.summary())
 
 
 def _draw(rng: np.random.Generator, total: int, count: int, drawn: Int64) -> Int64:

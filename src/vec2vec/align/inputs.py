@@ -1,0 +1,167 @@
+"""What a fit is given, in memory or in files, as checked arrays: samples of the two sides, and known pairs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vec2vec.errors import DimensionError, InputError
+from vec2vec.stores import RowSource, draw_sample, open_source
+from vec2vec.vectors import Float32, Gate, Int64, OnBadRows, VectorBatch, as_float32, check_vectors
+
+Vectors = npt.ArrayLike | str | os.PathLike[str]
+MIN_ROWS = 10
+MIN_PAIRS = 10
+
+
+@dataclass(frozen=True)
+class Side:
+    """The rows of one side that a fit uses.
+
+    Attributes
+    ----------
+    name : what errors and warnings call it: the file, or "source"
+    vectors : (k, d) float32, checked
+    available : rows there are
+    skipped : bad rows that were left out
+    warning : a line about those, "" if there are none
+    """
+
+    name: str
+    vectors: Float32
+    available: int
+    skipped: int
+    warning: str
+
+    @property
+    def width(self) -> int:
+        return int(self.vectors.shape[1])
+
+    def counts(self) -> dict[str, int]:
+        return {"used": len(self.vectors), "available": self.available, "skipped": self.skipped}
+
+
+class ArraySource:
+    """An array in memory as a `RowSource`: only the rows that are taken are copied."""
+
+    def __init__(self, x: npt.ArrayLike, name: str) -> None:
+        if not isinstance(x, np.ndarray):
+            x = _as_array(x, name)
+        check_vectors(x[:1] if x.ndim == 2 else x, name=name, on_bad_rows="keep")  # its shape and dtype
+        self.array: npt.NDArray[Any] = x
+        self.uri = name
+        self.rows, self.width = x.shape
+
+    def take_batch(self, indices: Int64, /) -> VectorBatch:
+        whole = len(indices) == self.rows
+        return VectorBatch(as_float32(self.array if whole else self.array[indices]), np.asarray(indices))
+
+
+def open_side(x: Vectors, name: str) -> RowSource:
+    """A file or an array as something to draw rows from."""
+    return open_source(x) if isinstance(x, str | os.PathLike) else ArraySource(x, name)
+
+
+def refuse_the_same(source: RowSource, target: RowSource) -> None:
+    """Raises InputError where both sides are one file (and column), or one array."""
+    if isinstance(source, ArraySource) or isinstance(target, ArraySource):
+        same = (
+            isinstance(source, ArraySource)
+            and isinstance(target, ArraySource)
+            and source.array.__array_interface__ == target.array.__array_interface__
+        )
+        if same:
+            raise InputError("source and target are the same array: a fit needs vectors of two models")
+        return
+    one, other = source.uri.partition("::"), target.uri.partition("::")
+    if one[2] == other[2] and os.path.samefile(Path(one[0]), Path(other[0])):
+        raise InputError(f"{source.uri}: source and target are the same vectors: a fit needs those of two models")
+
+
+def draw_side(source: RowSource, rows: int, seed: int, on_bad_rows: OnBadRows) -> Side:
+    """At most `rows` rows of a side, drawn uniformly.
+
+    Raises
+    ------
+    InputError : bad rows under "error", or too few rows
+    """
+    sample = draw_sample(source, rows, seed, on_bad_rows)
+    if len(sample.vectors) < MIN_ROWS:
+        raise InputError(
+            f"{source.uri}: has {len(sample.vectors):,} usable rows: a fit needs {MIN_ROWS} at least, and 1,000 to be "
+            "worth it"
+        )
+    return Side(source.uri, sample.vectors, source.rows, sample.skipped, sample.summary)
+
+
+def load_pairs(
+    pairs: object, widths: tuple[int, int], *, most: int, seed: int, on_bad_rows: OnBadRows
+) -> tuple[Float32, Float32]:
+    """Known pairs, row-aligned and checked: row i of both is the same text.
+
+    Parameters
+    ----------
+    pairs : a file with the arrays or columns `source` and `target`; `path::a,b` where they are called a and b; or a
+        tuple of two arrays or files
+    widths : of the two spaces
+    most : pairs to use at most, drawn uniformly
+    seed : of that draw
+    on_bad_rows : "error" raises; otherwise a pair with a bad row on either side is left out
+
+    Returns
+    -------
+    (p, d_source) and (p, d_target) float32 arrays
+
+    Raises
+    ------
+    InputError : fewer than ten pairs, sides of different lengths, bad rows, an unreadable file
+    DimensionError : a width that is not the space's
+    """
+    sides = _pair_sources(pairs)
+    for side, which, width in zip(sides, ("source", "target"), widths, strict=True):
+        if side.width != width:
+            hint = "; are the two sides swapped?" if (sides[1].width, sides[0].width) == widths else ""
+            raise DimensionError(f"{side.uri}: has width {side.width}, expected {width} as the {which} has{hint}")
+    count = sides[0].rows
+    if count != sides[1].rows:
+        raise InputError(
+            f"{sides[0].uri} has {count:,} rows and {sides[1].uri} {sides[1].rows:,}: pairs are row by row"
+        )
+    indices: Int64 = np.arange(count, dtype=np.int64)
+    if count > most:
+        indices = np.sort(np.random.default_rng(seed).choice(count, most, replace=False).astype(np.int64))
+    batches, bad = [], set()
+    for side in sides:
+        gate = Gate(side.uri, on_bad_rows="error" if on_bad_rows == "error" else "keep")
+        batches.append(gate.check(side.take_batch(indices)).vectors)
+        bad |= {found.row for found in gate.bad}
+    good = ~np.isin(indices, sorted(bad))
+    if good.sum() < MIN_PAIRS:
+        raise InputError(f"{sides[0].uri}: has {good.sum():,} usable pairs; at least {MIN_PAIRS} are needed")
+    return batches[0][good], batches[1][good]
+
+
+def _pair_sources(pairs: object) -> tuple[RowSource, RowSource]:
+    if isinstance(pairs, str | os.PathLike):
+        path, _, keys = os.fspath(pairs).partition("::")
+        if Path(path).suffix.lower() == ".npy":
+            raise InputError(f"{path}: holds one array; pairs need two, as in an .npz with source and target")
+        names = [key.strip() for key in keys.split(",")] if keys else ["source", "target"]
+        if len(names) != 2 or not all(names) or names[0] == names[1]:
+            raise InputError(f"{os.fspath(pairs)}: name the two columns of the pairs as in '{path}::source,target'")
+        return open_source(f"{path}::{names[0]}"), open_source(f"{path}::{names[1]}")
+    if isinstance(pairs, tuple | list) and len(pairs) == 2:
+        return open_side(pairs[0], "pairs (source)"), open_side(pairs[1], "pairs (target)")
+    raise InputError("pairs must be a file with source and target, or a tuple (source, target) of arrays")
+
+
+def _as_array(x: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(x)
+    except (ValueError, TypeError, RuntimeError):
+        return check_vectors(x, name=name)  # says what is wrong

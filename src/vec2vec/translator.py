@@ -17,8 +17,8 @@ from vec2vec.preprocess import Preprocessor
 from vec2vec.vectors import Float32, is_numeric, one_line
 from vec2vec.verdict import Verdict
 
-BLOCK_VALUES = 2**24  # values of a block of rows for the product: 64 MB
-PART_ROWS = 512  # for what is done a value at a time
+BLOCK_VALUES = 2**26  # most values of a block of rows for the product: 256 MB
+PART_ROWS = 1024  # for what is done a value at a time
 FloatArray = npt.NDArray[np.floating[Any]]
 
 
@@ -398,7 +398,8 @@ def _preprocessed_blocks(
     """Rows of `x` block by block: where they are, and `length` times their z, in a buffer that the next overwrites.
 
     What is done a value at a time is numpy's, in one thread, on parts that stay in the cache: beside the product it
-    takes little, while starting and joining torch's threads for each such step takes long on a busy machine.
+    takes little, while starting and joining torch's threads takes some 10 ms where other work keeps the cores busy. For
+    the same reason blocks are large, so that there are few products.
     """
     block_rows = max(1, min(len(x), BLOCK_VALUES // x.shape[1]))
     buffer = np.empty((block_rows, x.shape[1]), dtype=np.float32)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no types; scikit-learn brings it
+from threadpoolctl import threadpool_limits
 
 from vec2vec import __version__
 from vec2vec.align.base import (
@@ -27,10 +27,10 @@ from vec2vec.align.base import (
     find_method,
     make_config,
 )
-from vec2vec.align.inputs import Side, draw_side, load_pairs, open_side, refuse_the_same
+from vec2vec.align.inputs import Pairs, Side, draw_side, load_pairs, open_side, refuse_the_same
 from vec2vec.errors import ConfigError, InputError, Vec2VecWarning
 from vec2vec.translator import Translator, check_names
-from vec2vec.vectors import OnBadRows, describe_oddities
+from vec2vec.vectors import BadRow, OnBadRows, describe_oddities
 from vec2vec.verdict import Verdict
 
 __all__ = ["METHODS", "Fit", "FitConfig", "LinearFit", "Progress", "ProgressCallback", "SpaceFit", "fit"]
@@ -71,7 +71,7 @@ def fit(
     rows : fit on this many rows a side, drawn at random; never more than the setting ``max_rows`` (65,536)
     source_name, target_name : what the translator calls the two spaces
     on_bad_rows : "error" stops at a row that is not finite or is all zero; "skip" leaves such rows out and draws others
-        (the record counts them); "keep" does the same, since such a row cannot be fitted
+        (the record counts them, `Fit.skipped` lists them); "keep" does the same, since such a row cannot be fitted
     threads : CPU threads, while this runs; None leaves them as they are
     device : "cpu", "cuda", "mps", or "auto": CUDA where there is a device, else the CPU
     progress : called with a `Progress` from time to time; what it raises ends the fit
@@ -105,11 +105,14 @@ def fit(
     settings = make_config(config_class, config, method=name)
 
     left, right = _load_sides(source, target, rows, settings.max_rows, seed, on_bad_rows)
+    known: Pairs | None = None
     options: dict[str, Any] = {}
     if pairs is not None:
-        options["pairs"] = load_pairs(
-            pairs, (left.width, right.width), most=settings.max_rows, seed=seed, on_bad_rows=on_bad_rows
-        )
+        widths = left.width, right.width
+        known = load_pairs(pairs, widths, most=settings.max_rows, seed=seed, on_bad_rows=on_bad_rows)
+        options["pairs"] = known.source, known.target
+        if known.warning:
+            warnings.warn(known.warning, Vec2VecWarning, stacklevel=2)
     with limited_threads(threads):
         used_threads = torch.get_num_threads()
         result = run(left.vectors, right.vectors, settings, seed=seed, progress=progress, device=where, **options)
@@ -119,7 +122,7 @@ def fit(
         "seed": seed,
         "names": {"source": source_name, "target": target_name},
         "rows": {"source": left.counts(), "target": right.counts()},
-        "pairs": len(options["pairs"][0]) if options else 0,
+        "pairs": len(known) if known else 0,
         "config": settings.model_dump(mode="json"),
         "seconds": round(time.perf_counter() - started, 3),
         "device": where.type,
@@ -133,7 +136,7 @@ def fit(
     }
     spaces = dict(zip((source_name, target_name), result.spaces(), strict=True))
     translator = Translator(spaces, verdict=verdict, record=record)
-    return Fit(translator, verdict, result.history, record)
+    return Fit(translator, verdict, result.history, record, _skipped(left, right, known))
 
 
 def find_device(name: str) -> torch.device:
@@ -184,6 +187,14 @@ def _load_sides(
             if line:
                 warnings.warn(line, Vec2VecWarning, stacklevel=3)
     return left, right
+
+
+def _skipped(left: Side, right: Side, pairs: Pairs | None) -> dict[str, tuple[BadRow, ...]]:
+    """The bad rows of every input that has any."""
+    found = {side.name: side.bad for side in (left, right) if side.bad}
+    for name, bad in pairs.bad.items() if pairs else ():
+        found[name] = found.get(name, ()) + bad  # a column may be a side and one of the pairs, too
+    return found
 
 
 def _few_rows(side: Side) -> str:

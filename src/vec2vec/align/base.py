@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vec2vec.errors import ConfigError
 from vec2vec.preprocess import Preprocessor
 from vec2vec.translator import Space, Translator, linear_spaces
+from vec2vec.vectors import BadRow
 from vec2vec.verdict import Verdict
 
 
@@ -128,12 +129,15 @@ class Fit:
     verdict : the label-free judgement
     history : the steps of the fit
     record : method, seed, rows, pairs, config, seconds, versions, device, threads, names
+    skipped : the bad rows that were left out, by the input that they stand in: the file, or "source". Of an input that
+        was sampled, those that were drawn.
     """
 
     translator: Translator
     verdict: Verdict
     history: list[dict[str, Any]] = field(default_factory=list)
     record: dict[str, Any] = field(default_factory=dict)
+    skipped: dict[str, tuple[BadRow, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from vec2vec.errors import DimensionError, InputError
 from vec2vec.stores import RowSource, draw_sample, open_source
-from vec2vec.vectors import Float32, Gate, Int64, OnBadRows, VectorBatch, as_float32, check_vectors
+from vec2vec.vectors import BadRow, Float32, Gate, Int64, OnBadRows, VectorBatch, as_float32, check_vectors
 
 Vectors = npt.ArrayLike | str | os.PathLike[str]
 MIN_ROWS = 10
@@ -28,14 +28,14 @@ class Side:
     name : what errors and warnings call it: the file, or "source"
     vectors : (k, d) float32, checked
     available : rows there are
-    skipped : bad rows that were left out
+    bad : the bad rows that were drawn and left out
     warning : a line about those, "" if there are none
     """
 
     name: str
     vectors: Float32
     available: int
-    skipped: int
+    bad: tuple[BadRow, ...]
     warning: str
 
     @property
@@ -43,7 +43,27 @@ class Side:
         return int(self.vectors.shape[1])
 
     def counts(self) -> dict[str, int]:
-        return {"used": len(self.vectors), "available": self.available, "skipped": self.skipped}
+        return {"used": len(self.vectors), "available": self.available, "skipped": len(self.bad)}
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Known pairs: row i of both sides is the same text.
+
+    Attributes
+    ----------
+    source, target : (p, d_source) and (p, d_target) float32, checked
+    bad : name of a side -> its bad rows, each of which took its pair with it; sides without any are not there
+    warning : a line about those, "" if there are none
+    """
+
+    source: Float32
+    target: Float32
+    bad: dict[str, tuple[BadRow, ...]]
+    warning: str
+
+    def __len__(self) -> int:
+        return len(self.source)
 
 
 class ArraySource:
@@ -96,12 +116,10 @@ def draw_side(source: RowSource, rows: int, seed: int, on_bad_rows: OnBadRows) -
             f"{source.uri}: has {len(sample.vectors):,} usable rows: a fit needs {MIN_ROWS} at least, and 1,000 to be "
             "worth it"
         )
-    return Side(source.uri, sample.vectors, source.rows, sample.skipped, sample.summary)
+    return Side(source.uri, sample.vectors, source.rows, sample.bad, sample.summary)
 
 
-def load_pairs(
-    pairs: object, widths: tuple[int, int], *, most: int, seed: int, on_bad_rows: OnBadRows
-) -> tuple[Float32, Float32]:
+def load_pairs(pairs: object, widths: tuple[int, int], *, most: int, seed: int, on_bad_rows: OnBadRows) -> Pairs:
     """Known pairs, row-aligned and checked: row i of both is the same text.
 
     Parameters
@@ -112,10 +130,6 @@ def load_pairs(
     most : pairs to use at most, drawn uniformly
     seed : of that draw
     on_bad_rows : "error" raises; otherwise a pair with a bad row on either side is left out
-
-    Returns
-    -------
-    (p, d_source) and (p, d_target) float32 arrays
 
     Raises
     ------
@@ -135,15 +149,19 @@ def load_pairs(
     indices: Int64 = np.arange(count, dtype=np.int64)
     if count > most:
         indices = np.sort(np.random.default_rng(seed).choice(count, most, replace=False).astype(np.int64))
-    batches, bad = [], set()
+    vectors: list[Float32] = []
+    bad: dict[str, tuple[BadRow, ...]] = {}
     for side in sides:
         gate = Gate(side.uri, on_bad_rows="error" if on_bad_rows == "error" else "keep")
-        batches.append(gate.check(side.take_batch(indices)).vectors)
-        bad |= {found.row for found in gate.bad}
-    good = ~np.isin(indices, sorted(bad))
+        vectors.append(gate.check(side.take_batch(indices)).vectors)
+        if gate.bad:
+            bad[side.uri] = tuple(gate.bad)
+    good = ~np.isin(indices, [found.row for rows in bad.values() for found in rows])
     if good.sum() < MIN_PAIRS:
         raise InputError(f"{sides[0].uri}: has {good.sum():,} usable pairs; at least {MIN_PAIRS} are needed")
-    return batches[0][good], batches[1][good]
+    lost = int((~good).sum())
+    warning = f"{', '.join(bad)}: {lost:,} of {len(good):,} pairs have a bad row and were left out" if lost else ""
+    return Pairs(vectors[0][good], vectors[1][good], bad, warning)
 
 
 def _pair_sources(pairs: object) -> tuple[RowSource, RowSource]:

@@ -17,7 +17,7 @@ import torch
 from pydantic import Field
 from scipy.optimize import quadratic_assignment
 from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no types; scikit-learn brings it
+from threadpoolctl import threadpool_limits
 
 from vec2vec.align.base import FitConfig, LinearFit, Progress, ProgressCallback
 from vec2vec.preprocess import Preprocessor

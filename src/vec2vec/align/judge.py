@@ -1,0 +1,75 @@
+"""Did it work? The judgement of an alignment without labels.
+
+Two maps that were found from nothing, on disjoint halves of the rows and from different seeds, have only the truth in
+common: where both failed, they failed differently. So the evidence is how well they agree.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from vec2vec.align.whitening import unit
+from vec2vec.verdict import Verdict
+
+POOL = 4096  # the pool that the expected top-1 speaks of
+
+
+def agreement(first: torch.Tensor, second: torch.Tensor, x: torch.Tensor, rows: int = 2000) -> float:
+    """Mean cosine of two maps' translations (r, s) of the first rows of x (n, r)."""
+    sample = x[:rows]
+    return float((unit(sample @ first) * unit(sample @ second)).sum(dim=1).mean())
+
+
+def gather_evidence(
+    rotation: torch.Tensor,
+    witnesses: tuple[torch.Tensor, torch.Tensor],
+    x: torch.Tensor,
+    y: torch.Tensor,
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    """Measure what the verdict rests on.
+
+    Parameters
+    ----------
+    rotation : (r, s), the map that is judged
+    witnesses : two maps found independently on disjoint halves of the rows
+    x, y : (n, r) and (m, s) unit rows
+
+    Returns
+    -------
+    agreement : mean cosine of the witnesses' translations
+    consistency : share of vectors whose translation by one witness has, among those by the other, its own as nearest
+    support : mean cosine of the map's translations with either witness's
+    closeness, native_closeness : mean cosine of a translation, and of a native vector, to its nearest native target
+    spread : its standard deviation among native vectors
+    rows : of the smaller side
+    """
+    pool = min(POOL, len(x))
+    sample = x[torch.from_numpy(rng.permutation(len(x))[:pool]).to(x.device)]
+    first, second, final = (unit(sample @ one) for one in (*witnesses, rotation))
+    order = torch.from_numpy(rng.permutation(len(y))).to(y.device)
+    queries, natives = y[order[: min(1024, len(y) // 4)]], y[order[min(1024, len(y) // 4) :]]
+    native_nearest = (queries @ natives.T).amax(dim=1)
+    nearest = (final[: len(queries)] @ natives.T).amax(dim=1)
+    return {
+        "agreement": float((first * second).sum(dim=1).mean()),
+        "consistency": 0.5 * (_own_nearest(first, second) + _own_nearest(second, first)),
+        "support": float((final * (first + second) / 2).sum(dim=1).mean()),
+        "closeness": float(nearest.mean()),
+        "native_closeness": float(native_nearest.mean()),
+        "spread": float(native_nearest.std()),
+        "rows": float(min(len(x), len(y))),
+    }
+
+
+def _own_nearest(queries: torch.Tensor, pool: torch.Tensor) -> float:
+    """Share of rows of `queries` (n, s) whose nearest row of `pool` (n, s) has the same number."""
+    own = torch.arange(len(queries), device=queries.device)
+    return float(((queries @ pool.T).argmax(dim=1) == own).float().mean())
+
+
+def verdict_from(evidence: dict[str, float]) -> Verdict:
+    """The verdict that the evidence supports."""
+    expected = evidence["consistency"]
+    return Verdict("uncertain", expected, (0.0, 1.0), evidence, "uncalibrated")

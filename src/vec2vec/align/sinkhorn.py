@@ -1,0 +1,394 @@
+"""Sinkhorn-Procrustes, the fast default: alternate optimal transport between samples and a rotation.
+
+Read from top to bottom: `fit` prepares both sides, `witness` solves the problem from nothing on one half of the rows,
+twice, `refine` improves the mean of the two on all rows, and `vec2vec.align.judge` says how much to trust it.
+
+Each round of `refine` draws a sample of either side, transports the mapped source onto the target by entropic optimal
+transport, and rotates the source onto the barycentres of its transport plan (Wasserstein-Procrustes: Grave et al. 2018,
+arXiv 1805.11222; entropic: Alvarez-Melis et al. 2019, arXiv 1806.09277). The temperature is in units of the standard
+deviation of the similarities, so that it means the same in spaces of any width.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from vec2vec.align.anchors import first_guess
+from vec2vec.align.base import FitConfig, Progress, ProgressCallback, SpaceFit
+from vec2vec.align.judge import agreement, gather_evidence, verdict_from
+from vec2vec.align.whitening import Axes, polar, unit
+from vec2vec.preprocess import Preprocessor
+from vec2vec.translator import Space
+from vec2vec.vectors import Float32
+from vec2vec.verdict import Verdict
+
+MIN_EXPONENT = -80.0  # exp of less is zero in float32
+PROBE_ROWS = 2000  # of a side, to measure a similarity's spread and a candidate's score
+PROBE_TEMPERATURE = 0.15  # of the transport that witnesses are compared by
+ROUND_WORK, GUESS_WORK = 3.0, 20.0  # what a round and a first guess cost at any size, as `Schedule.work` counts
+CONSENT = 0.2  # mean cosine of two maps' translations from which on they are taken to be right together
+
+
+class SinkhornConfig(FitConfig):
+    """Settings of ``method="sinkhorn"``.
+
+    Attributes
+    ----------
+    whitening : exponent of the partial whitening that the refinement ends with, 0 (none) to 0.5 (full)
+    axes : principal axes of a space that take part, at most
+    attempts : at either half, at most, while no two maps from different halves agree
+    guesses : first guesses of an attempt
+    clusters, starts, cluster_rows : of a first guess
+    temperature : of the transport, first to last, in standard deviations of the similarities
+    balancing : Sinkhorn iterations of a round
+    early_rounds, early_rows : the refinement of a first guess; rows of the source, twice as many of the target
+    half_rounds, half_rows : the refinement within a half that follows
+    rounds, round_rows : the refinement on all rows
+    """
+
+    whitening: float = Field(default=0.2, ge=0.0, le=0.5)
+    axes: int = Field(default=512, ge=2)
+    attempts: int = Field(default=2, ge=1)
+    guesses: int = Field(default=10, ge=1)
+    clusters: int = Field(default=50, ge=4)
+    starts: int = Field(default=24, ge=1)
+    cluster_rows: int = Field(default=6_000, ge=64)
+    temperature: tuple[float, float] = (0.25, 0.1)
+    balancing: int = Field(default=8, ge=1)
+    early_rounds: int = Field(default=80, ge=1)
+    early_rows: int = Field(default=1_000, ge=16)
+    half_rounds: int = Field(default=24, ge=1)
+    half_rows: int = Field(default=2_500, ge=16)
+    rounds: int = Field(default=30, ge=1)
+    round_rows: int = Field(default=6_000, ge=16)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Rounds of `refine`. A pair goes from its first value to its last, in a straight line.
+
+    Attributes
+    ----------
+    rounds : their number
+    rows : of the source drawn in each; twice as many of the target
+    temperature : of the transport, in standard deviations of the similarities
+    whitening : its exponent
+    step : how far a round moves the map towards its own solution
+    balancing : Sinkhorn iterations
+    """
+
+    rounds: int
+    rows: int
+    temperature: tuple[float, float]
+    whitening: tuple[float, float]
+    step: tuple[float, float]
+    balancing: int
+
+    def at(self, i: int) -> tuple[float, float, float]:
+        """Temperature, whitening and step of round i."""
+        t = i / max(1, self.rounds - 1)
+        a, b, c = ((1 - t) * first + t * last for first, last in (self.temperature, self.whitening, self.step))
+        return a, b, c
+
+    def work(self, x: Side, y: Side) -> float:
+        """A round's cost, about, in millions of similarities; what does not grow with them counts as some."""
+        return 1e-6 * min(self.rows, len(x)) * min(2 * self.rows, len(y)) + ROUND_WORK
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """The rows of one space as they are compared.
+
+    Attributes
+    ----------
+    rows : (n, r) tensor of unit rows along the principal axes
+    axes : these axes
+    """
+
+    rows: torch.Tensor
+    axes: Axes
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def draw(self, count: int, whitening: float, rng: np.random.Generator) -> torch.Tensor:
+        """At most `count` different rows, in random order, whitened."""
+        chosen = torch.from_numpy(rng.permutation(len(self.rows))[:count]).to(self.rows.device)
+        return self.axes.whiten(self.rows[chosen], whitening)
+
+    def halves(self, rng: np.random.Generator) -> tuple[Side, Side]:
+        """Two sides of disjoint rows."""
+        order = torch.from_numpy(rng.permutation(len(self.rows))).to(self.rows.device)
+        middle = len(order) // 2
+        return Side(self.rows[order[:middle]], self.axes), Side(self.rows[order[middle:]], self.axes)
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Known pairs, for a fitter that is told them; the unpaired ones never make one.
+
+    Attributes
+    ----------
+    x, y : (n, r) and (n, s) tensors of unit rows along the principal axes, row-aligned
+    weight : of the pairs in every rotation, beside the transported rows, 0 to 1
+    """
+
+    x: torch.Tensor
+    y: torch.Tensor
+    weight: float
+
+
+def fit(
+    source: Float32,
+    target: Float32,
+    config: SinkhornConfig,
+    *,
+    seed: int,
+    progress: ProgressCallback | None = None,
+    device: torch.device | None = None,
+) -> SpaceFit:
+    """Align two unpaired sets of vectors.
+
+    Parameters
+    ----------
+    source, target : (n, d_s) and (m, d_t) float32 arrays, finite, no row all zero
+    config : the settings
+    seed : the same seed gives the same map, with the same number of threads on the same machine
+    progress : called after every round
+    device : where the products are computed; the CPU if None
+    """
+    rng = np.random.default_rng(seed)
+    native, (x, y) = prepare(source, target, config, device or torch.device("cpu"))
+    report = Reporter(progress, 2 * half_work(x, y, config, config.guesses) + final_work(x, y, config))
+    witnesses = independent_witnesses(x, y, config, rng, report)
+    start = consensus(witnesses, x, y, config.whitening, rng)
+    rotation = refine(x, y, start, final_schedule(config), rng, report, "all rows")
+    verdict = judge(rotation, witnesses, x, y, config.whitening, rng)
+    source_space, target_space = linear_spaces(native, (x, y), rotation, config.whitening)
+    return SpaceFit(source_space, target_space, report.history, verdict)
+
+
+def judge(
+    rotation: torch.Tensor,
+    witnesses: tuple[torch.Tensor, torch.Tensor],
+    x: Side,
+    y: Side,
+    whitening: float,
+    rng: np.random.Generator,
+) -> Verdict:
+    """The verdict on a map between the sides, in the coordinates that they were refined in."""
+    a, b = (side.axes.whiten(side.rows, whitening) for side in (x, y))
+    return verdict_from(gather_evidence(rotation, witnesses, a, b, rng))
+
+
+def prepare(
+    source: Float32, target: Float32, config: SinkhornConfig, device: torch.device
+) -> tuple[list[Preprocessor], list[Side]]:
+    """The native geometry of both spaces, and both sides along their principal axes."""
+    natives = [Preprocessor.fit(side) for side in (source, target)]
+    sides = []
+    for native, vectors in zip(natives, (source, target), strict=True):
+        z = torch.from_numpy(native.apply(vectors)).to(device)
+        axes = Axes.fit(z, config.axes)
+        sides.append(Side(unit(z @ axes.directions), axes))
+    return natives, sides
+
+
+def linear_spaces(
+    natives: list[Preprocessor], sides: tuple[Side, Side], rotation: torch.Tensor, whitening: float
+) -> list[Space]:
+    """Both spaces, rotated into the common subspace of `rotation` (r, s), their latent.
+
+    A translation is scaled to a root mean square of 1, that of z; whitening and colouring alone do not keep it.
+    """
+    u, _, vt = torch.linalg.svd(rotation, full_matrices=False)
+    into, out_of, probes = [], [], []
+    for side, turn in zip(sides, (u, vt.T), strict=True):
+        scale = side.axes.scale(whitening)
+        into.append((side.axes.directions / scale) @ turn)
+        out_of.append(turn.T @ (side.axes.directions * scale).T)
+        probes.append((side.rows[:PROBE_ROWS] / scale) @ turn)
+    gains = [(probes[1 - i] @ out_of[i]).square().sum(dim=1).mean().rsqrt() for i in (0, 1)]
+    return [Space(natives[i], into[i].cpu().numpy(), (gains[i] * out_of[i]).contiguous().cpu().numpy()) for i in (0, 1)]
+
+
+def independent_witnesses(
+    x: Side, y: Side, config: SinkhornConfig, rng: np.random.Generator, report: Reporter
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two maps, each found from nothing on its own half of the rows; while none agree, each half tries again.
+
+    Of all pairs of maps, one from either half, the one that agrees best.
+    """
+    halves = list(zip(x.halves(rng), y.halves(rng), strict=True))
+    probe = x.axes.whiten(x.rows[:PROBE_ROWS], config.whitening)
+    found: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+    for attempt in range(1, config.attempts + 1):
+        if attempt > 1:
+            report.expect(2 * half_work(x, y, config, config.guesses))
+        for i, (a, b) in enumerate(halves):
+            name = f"half {i + 1}" if attempt == 1 else f"half {i + 1}, attempt {attempt}"
+            found[i].append(witness(a, b, config, rng, report, name))
+        pairs = [(one, other) for one in found[0] for other in found[1]]
+        likeness = [agreement(one, other, probe) for one, other in pairs]
+        best = int(np.argmax(likeness))
+        if likeness[best] > CONSENT:
+            break
+    return pairs[best]
+
+
+def witness(
+    x: Side, y: Side, config: SinkhornConfig, rng: np.random.Generator, report: Reporter, name: str
+) -> torch.Tensor:
+    """Solve the problem from nothing: first guesses, and the refinement of what most of them say."""
+    guesses = []
+    for i in range(config.guesses):
+        a, b = x.draw(config.cluster_rows, 0.0, rng), y.draw(config.cluster_rows, 0.0, rng)
+        guess = first_guess(a, b, clusters=config.clusters, starts=config.starts, rng=rng)
+        guesses.append(polar(guess.cross))
+        report(f"first guess, {name}", i + 1, config.guesses, guess.energy, GUESS_WORK)
+    return refine_half(x, y, medoid(guesses, x.rows[:PROBE_ROWS]), config, rng, report, name)
+
+
+def refine_half(
+    x: Side,
+    y: Side,
+    start: torch.Tensor,
+    config: SinkhornConfig,
+    rng: np.random.Generator,
+    report: Reporter,
+    name: str,
+    pairs: Pairs | None = None,
+) -> torch.Tensor:
+    """From a rough start (r, s): many rounds of small samples as they are, then fewer of larger ones, ever whiter."""
+    early, late = half_schedules(config)
+    start = refine(x, y, start, early, rng, report, f"small samples, {name}", pairs)
+    return refine(x, y, start, late, rng, report, name, pairs)
+
+
+def medoid(guesses: list[torch.Tensor], probe: torch.Tensor) -> torch.Tensor:
+    """The guess that the others agree with most, averaged with the two nearest to it.
+
+    Right guesses are alike, wrong ones are wrong in different ways.
+    """
+    likeness = np.array([[agreement(one, other, probe) for other in guesses] for one in guesses])
+    centre = int(likeness.sum(axis=1).argmax())
+    nearest = np.argsort(-likeness[centre], kind="stable")[:3]
+    return polar(torch.stack([guesses[i] for i in nearest]).mean(dim=0))
+
+
+def half_schedules(config: SinkhornConfig) -> tuple[Schedule, Schedule]:
+    """The refinement of a rough start."""
+    hot, cold = config.temperature
+    warm, ramp = (hot + cold) / 2, (0.0, config.whitening)
+    return (
+        Schedule(config.early_rounds, config.early_rows, (hot, warm), (0.0, 0.0), (1.2, 1.0), config.balancing),
+        Schedule(config.half_rounds, config.half_rows, (warm, cold), ramp, (1.0, 0.5), config.balancing),
+    )
+
+
+def final_schedule(config: SinkhornConfig) -> Schedule:
+    """The refinement on all rows: a step that shrinks, so that the last maps are averaged."""
+    cold = config.temperature[1]
+    fixed = (config.whitening, config.whitening)
+    return Schedule(config.rounds, config.round_rows, (1.5 * cold, cold), fixed, (0.6, 0.15), config.balancing)
+
+
+def half_work(x: Side, y: Side, config: SinkhornConfig, guesses: int) -> float:
+    """What `refine_half` costs after a number of first guesses, as `Schedule.work` counts."""
+    return GUESS_WORK * guesses + sum(one.rounds * one.work(x, y) for one in half_schedules(config))
+
+
+def final_work(x: Side, y: Side, config: SinkhornConfig) -> float:
+    """What the refinement on all rows costs, as `Schedule.work` counts."""
+    return config.rounds * final_schedule(config).work(x, y)
+
+
+def consensus(
+    witnesses: tuple[torch.Tensor, torch.Tensor], x: Side, y: Side, whitening: float, rng: np.random.Generator
+) -> torch.Tensor:
+    """The mean of two witnesses that agree, since their errors are their own; else the one that transports best."""
+    a, b = x.draw(PROBE_ROWS, whitening, rng), y.draw(2 * PROBE_ROWS, whitening, rng)
+    if agreement(*witnesses, a) > CONSENT:
+        return polar(torch.stack(witnesses).mean(dim=0))
+    scores = [transport(a @ one, b, PROBE_TEMPERATURE, 20)[1] for one in witnesses]
+    return witnesses[int(np.argmax(scores))]
+
+
+def refine(
+    x: Side,
+    y: Side,
+    rotation: torch.Tensor,
+    schedule: Schedule,
+    rng: np.random.Generator,
+    report: Reporter,
+    stage: str,
+    pairs: Pairs | None = None,
+) -> torch.Tensor:
+    """Alternate transport and rotation (module docstring) from a start (r, s); every round draws new samples."""
+    for i in range(schedule.rounds):
+        temperature, whitening, step = schedule.at(i)
+        sample, targets = x.draw(schedule.rows, whitening, rng), y.draw(2 * schedule.rows, whitening, rng)
+        barycentres, score = transport(sample @ rotation, targets, temperature, schedule.balancing)
+        cross = sample.T @ unit(barycentres) / len(sample)
+        if pairs is not None:
+            known = x.axes.whiten(pairs.x, whitening).T @ y.axes.whiten(pairs.y, whitening) / len(pairs.x)
+            cross = torch.lerp(cross, known, pairs.weight)
+        rotation = polar(torch.lerp(rotation, polar(cross), step))
+        report(stage, i + 1, schedule.rounds, score, schedule.work(x, y))
+    return rotation
+
+
+def transport(
+    mapped: torch.Tensor, targets: torch.Tensor, temperature: float, balancing: int
+) -> tuple[torch.Tensor, float]:
+    """Entropic optimal transport with uniform marginals (Cuturi 2013), by its barycentres.
+
+    Parameters
+    ----------
+    mapped, targets : (n, s) and (m, s) tensors of (about) unit rows
+    temperature : epsilon of exp(similarity / epsilon), in standard deviations of the similarities
+    balancing : Sinkhorn iterations
+
+    Returns
+    -------
+    (n, s) tensor, row i the mean of the targets by row i of the plan; and the mean cosine of rows to their barycentres
+    """
+    kernel = mapped @ targets.T
+    epsilon = temperature * float(kernel[:PROBE_ROWS].std())
+    kernel -= kernel.amax(dim=1, keepdim=True)  # every row has a 1: nothing overflows, and no row is lost
+    kernel.mul_(1.0 / epsilon).clamp_min_(MIN_EXPONENT).exp_()
+    n, m = kernel.shape
+    u = torch.full((n,), 1.0 / n, device=kernel.device)
+    for _ in range(balancing):
+        v = (1.0 / m) / (u @ kernel).clamp_min_(1e-37)
+        u = (1.0 / n) / (kernel @ v).clamp_min_(1e-37)
+    barycentres = (kernel @ (v[:, None] * targets)).mul_(n * u[:, None])
+    return barycentres, float((unit(mapped) * unit(barycentres)).sum(dim=1).mean())
+
+
+class Reporter:
+    """Sends progress on and keeps the history; the estimate goes by the work that is left, by `Schedule.work`."""
+
+    def __init__(self, progress: ProgressCallback | None, work: float) -> None:
+        self.progress = progress
+        self.start = time.perf_counter()
+        self.history: list[dict[str, Any]] = []
+        self.work, self.done = work, 0.0
+
+    def expect(self, work: float) -> None:
+        """There is more to do than was thought."""
+        self.work += work
+
+    def __call__(self, stage: str, step: int, total: int, score: float | None, work: float) -> None:
+        seconds = time.perf_counter() - self.start
+        self.done += work
+        self.history.append({"stage": stage, "step": step, "score": score, "seconds": round(seconds, 3)})
+        if self.progress is not None:
+            remaining = seconds * max(0.0, self.work - self.done) / self.done
+            self.progress(Progress(stage, step, total, score, remaining))

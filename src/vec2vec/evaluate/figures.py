@@ -181,7 +181,7 @@ def _project(x: Floats, projection: Projection, seed: int) -> Floats:
     """Project the rows of (n, d) to (n, 2)."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # of scikit-learn; has no stubs
+    from threadpoolctl import threadpool_limits
 
     components = 2 if projection == "pca" else min(_COMPONENTS, *x.shape)
     reduced: Floats = PCA(components, random_state=seed).fit_transform(x)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from vec2vec.errors import Vec2VecWarning
 from vec2vec.stores import BATCH_ROWS, atomic_file, check_output, open_sink, open_source, parse_uri
-from vec2vec.vectors import BadRow, Gate, OnBadRows
+from vec2vec.vectors import Gate, OnBadRows
 
 if TYPE_CHECKING:
     from vec2vec.translator import Translator
@@ -108,7 +107,9 @@ def translate_file(
         gate.finish()
         skipped = gate.bad if on_bad_rows == "skip" else []
         if skipped:
-            _list_rows(after.enter_context(atomic_file(sidecar, force=force)), skipped)
+            stream = after.enter_context(atomic_file(sidecar, force=force))
+            stream.writelines(bad.to_json() for bad in skipped)
+            stream.flush()  # a full disk shows now, before the output takes its place
     if force and not skipped:
         sidecar.unlink(missing_ok=True)  # it belongs to the output that was replaced
     return TranslateReport(
@@ -132,10 +133,3 @@ def warn_unless_aligned(translator: Translator) -> None:
         warnings.warn(
             f"the verdict on this translator is '{verdict.label}': {verdict.sentence}", Vec2VecWarning, stacklevel=3
         )
-
-
-def _list_rows(stream: BinaryIO, rows: Sequence[BadRow]) -> None:
-    for bad in rows:
-        line = {"row": bad.row, "reason": bad.reason} | ({} if bad.id is None else {"id": bad.id})
-        stream.write(json.dumps(line, default=str).encode() + b"\n")
-    stream.flush()

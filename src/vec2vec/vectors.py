@@ -64,6 +64,11 @@ class BadRow:
     reason: str
     id: Any = None
 
+    def to_json(self, **more: Any) -> bytes:
+        """A line of a sidecar file: a JSON object with `more`, the row, the reason, and the id where one is known."""
+        tree = more | {"row": self.row, "reason": self.reason} | ({} if self.id is None else {"id": self.id})
+        return json.dumps(tree, default=str).encode() + b"\n"
+
 
 class Gate:
     """The gate for a stream of batches. It keeps count, so it serves one stream only.

@@ -211,6 +211,8 @@ def test_bad_rows_are_left_out_and_counted(tmp_path: Path, dummy: Dummy, choice:
     with pytest.warns(Vec2VecWarning, match=r"2 of 1,200 rows.*row 7"):
         found = fit(source, vectors(seed=1), "dummy", on_bad_rows=choice)
     assert found.record["rows"]["source"] == {"used": 1198, "available": 1200, "skipped": 2}
+    listed = {Path(name).name: [(bad.row, bad.reason) for bad in rows] for name, rows in found.skipped.items()}
+    assert listed == {"x.npy" if in_file else "source": [(7, "column 0 is NaN"), (9, "all its values are zero")]}
     np.testing.assert_array_equal(dummy.calls[0]["source"], np.delete(x, [7, 9], axis=0))
     with pytest.raises(InputError, match=r"(x\.npy|source): row 7 "):
         fit(source, vectors(seed=1), "dummy")
@@ -350,9 +352,9 @@ def test_pairs_from_a_file(tmp_path: Path, dummy: Dummy, suffix: str) -> None:
 
 def test_too_many_pairs_are_drawn_from_together() -> None:
     a = np.arange(1, 101, dtype=np.float32)[:, None] * np.ones((1, 4), dtype=np.float32)
-    left, right = load_pairs((a, 2 * a), (4, 4), most=30, seed=0, on_bad_rows="error")
-    assert left.shape == (30, 4)
-    np.testing.assert_array_equal(2 * left, right)
+    pairs = load_pairs((a, 2 * a), (4, 4), most=30, seed=0, on_bad_rows="error")
+    assert pairs.source.shape == (30, 4)
+    np.testing.assert_array_equal(2 * pairs.source, pairs.target)
 
 
 def test_a_bad_row_of_a_pair_takes_the_pair_with_it(dummy: Dummy) -> None:
@@ -360,7 +362,13 @@ def test_a_bad_row_of_a_pair_takes_the_pair_with_it(dummy: Dummy) -> None:
     a[3], b[5] = np.nan, 0
     with pytest.raises(InputError, match=r"pairs \(source\): row 3 "):
         fit(vectors(8), vectors(6, seed=1), pairs=(a, b))
-    fit(vectors(8), vectors(6, seed=1), pairs=(a, b), on_bad_rows="skip")
+    with pytest.warns(Vec2VecWarning, match=r"pairs \(source\), pairs \(target\): 2 of 40 pairs"):
+        found = fit(vectors(8), vectors(6, seed=1), pairs=(a, b), on_bad_rows="skip")
+    assert {name: [bad.row for bad in rows] for name, rows in found.skipped.items()} == {
+        "pairs (source)": [3],
+        "pairs (target)": [5],
+    }
+    assert found.record["pairs"] == 38
     for got, given in zip(dummy.calls[0]["pairs"], (a, b), strict=True):
         np.testing.assert_array_equal(got, np.delete(given, [3, 5], axis=0))
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 import vec2vec.align
 from vec2vec.cli import app
 from vec2vec.cli.fit import parse_setting
-from vec2vec.errors import ConfigError
+from vec2vec.errors import ConfigError, OutputError
 
 runner = CliRunner()
 
@@ -33,6 +37,7 @@ class Translator:
 class Fit:
     verdict: Verdict
     translator: Translator
+    skipped: dict[str, Any] = field(default_factory=dict)
 
 
 class Fitter:
@@ -129,6 +134,64 @@ def test_force_replaces(tmp_path: Path, fitter: Fitter) -> None:
     (tmp_path / "t").mkdir()
     (tmp_path / "t" / "config.json").touch()
     assert runner.invoke(app, ["fit", "a.npy", "b.npy", "--out", str(tmp_path / "t"), "--force"]).exit_code == 0
+
+
+@pytest.fixture
+def with_bad_rows(tmp_path: Path) -> list[str]:
+    """The arguments of a fit on known pairs, with bad rows in the source and among the pairs."""
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal((1200, width)).astype(np.float32) for width in (16, 12))
+    np.save(tmp_path / "y.npy", y)
+    np.savez(tmp_path / "pairs.npz", source=x[:40], target=np.where(np.arange(40)[:, None] == 5, np.inf, y[:40]))
+    x[7], x[9] = np.nan, 0
+    pq.write_table(pa.table({"v": list(x)}), tmp_path / "x.parquet")
+    args = ["fit", str(tmp_path / "x.parquet"), str(tmp_path / "y.npy"), "--out", str(tmp_path / "t")]
+    return [*args, "--pairs", str(tmp_path / "pairs.npz"), "--method", "procrustes"]
+
+
+@pytest.mark.parametrize("choice", ["skip", "keep"])
+def test_skipped_rows_are_listed(tmp_path: Path, with_bad_rows: list[str], choice: str) -> None:
+    result = runner.invoke(app, [*with_bad_rows, "--on-bad-rows", choice])
+    assert result.exit_code == 0, result.output
+    sidecar = tmp_path / "t.skipped.jsonl"
+    assert f"3 bad rows skipped, listed in {sidecar}" in result.stderr
+    listed = [json.loads(line) for line in sidecar.read_text().splitlines()]
+    assert [(Path(line["input"]).name, line["row"], line["reason"]) for line in listed] == [
+        ("x.parquet::v", 7, "column 0 is NaN"),
+        ("x.parquet::v", 9, "all its values are zero"),
+        ("pairs.npz::target", 5, "column 0 is infinite (as float32)"),
+    ]
+
+
+def test_the_list_of_skipped_rows_is_not_replaced_unasked(tmp_path: Path, with_bad_rows: list[str]) -> None:
+    sidecar = tmp_path / "t.skipped.jsonl"
+    sidecar.write_text("precious")
+    result = runner.invoke(app, [*with_bad_rows, "--on-bad-rows", "skip"])
+    assert result.exit_code == 2
+    assert "t.skipped.jsonl: exists already" in result.stderr
+    assert sidecar.read_text() == "precious"
+    assert not (tmp_path / "t").exists()
+    assert runner.invoke(app, [*with_bad_rows, "--on-bad-rows", "skip", "--force"]).exit_code == 0
+    assert len(sidecar.read_text().splitlines()) == 3
+
+
+def test_an_old_list_of_skipped_rows_goes_with_its_translator(tmp_path: Path, fitter: Fitter) -> None:
+    (tmp_path / "t.skipped.jsonl").write_text("old")
+    result = runner.invoke(app, ["fit", "a.npy", "b.npy", "--out", str(tmp_path / "t"), "--force"])
+    assert result.exit_code == 0
+    assert not (tmp_path / "t.skipped.jsonl").exists()
+
+
+def test_nothing_is_listed_where_the_translator_cannot_be_saved(
+    tmp_path: Path, with_bad_rows: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save_pretrained(*_: object, **__: object) -> None:
+        raise OutputError("the disk is full")
+
+    monkeypatch.setattr(vec2vec.Translator, "save_pretrained", save_pretrained)
+    result = runner.invoke(app, [*with_bad_rows, "--on-bad-rows", "skip"])
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (2, "error: the disk is full")
+    assert {path.name for path in tmp_path.iterdir()} == {"x.parquet", "y.npy", "pairs.npz"}
 
 
 @pytest.mark.parametrize(

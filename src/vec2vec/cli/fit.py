@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vec2vec.cli.common import BadRows, Device, exit_code, refuse_existing
+from vec2vec.cli.common import BadRows, Device, exit_code, refuse_existing, say
 from vec2vec.cli.progress import fit_progress
 from vec2vec.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from vec2vec.align import Fit
 
 EXAMPLES = """[bold]Examples[/bold]
 
@@ -44,7 +48,10 @@ def fit(
     rows: Annotated[int | None, typer.Option(min=1, help="Fit on this many random rows a side.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same translator.")] = 0,
     on_bad_rows: Annotated[
-        BadRows, typer.Option(help="What to do with rows that are not finite or all-zero.")
+        BadRows,
+        typer.Option(
+            help="Rows that are not finite or all-zero: stop, or leave out and list in a sidecar (skip, keep)."
+        ),
     ] = BadRows.error,
     source_name: Annotated[str, typer.Option(help="Name of the source space.")] = "source",
     target_name: Annotated[str, typer.Option(help="Name of the target space.")] = "target",
@@ -65,12 +72,16 @@ def fit(
     No row of one needs to belong to a row of the other.
     """
     refuse_existing(out, force=force)
+    sidecar = Path(f"{out}.skipped.jsonl")
     options = _options(read_config(config) if config else {}, settings or [])
     if method is not None:
         options["method"] = method
 
     from vec2vec.align import fit as fit_spaces
+    from vec2vec.stores import check_output
 
+    if on_bad_rows is not BadRows.error:
+        check_output(sidecar, force=force)
     with fit_progress() as progress:
         found = fit_spaces(
             source,
@@ -86,10 +97,34 @@ def fit(
             progress=progress,
             **options,
         )
-    found.translator.save_pretrained(out, force=force)
+    save(found, out, sidecar, force=force)
     typer.echo(found.verdict.sentence)
     typer.echo(f"translator written to {out}")
+    if found.skipped:
+        say(f"{sum(map(len, found.skipped.values())):,} bad rows skipped, listed in {sidecar}")
     raise typer.Exit(exit_code(found.verdict, strict=strict))
+
+
+def save(found: Fit, out: Path, sidecar: Path, *, force: bool) -> None:
+    """Write the translator and, where rows were skipped, the list of them: a JSON object a line, with the ``input``.
+
+    The list takes its place after the translator does, and only if that goes well.
+
+    Raises
+    ------
+    OutputError
+        One of them exists (without ``force``), or cannot be written.
+    """
+    from vec2vec.stores import atomic_file
+
+    with ExitStack() as after:
+        if found.skipped:
+            stream = after.enter_context(atomic_file(sidecar, force=force))
+            stream.writelines(bad.to_json(input=name) for name, rows in found.skipped.items() for bad in rows)
+            stream.flush()  # a full disk shows now, before the translator takes its place
+        found.translator.save_pretrained(out, force=force)
+    if force and not found.skipped:
+        sidecar.unlink(missing_ok=True)  # it belongs to the translator that was replaced
 
 
 # What has an option of its own, and so no place among the settings.
@@ -117,9 +152,15 @@ def read_config(path: Path) -> dict[str, Any]:
     InputError
         The file cannot be read or is not TOML.
     """
-    if sys.version_info < (3, 11):
-        raise ConfigError("--config needs Python 3.11 or later: use --set KEY=VALUE instead")
-    import tomllib
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        try:
+            import tomli as tomllib
+        except ModuleNotFoundError:
+            raise ConfigError(
+                "--config needs Python 3.11 or later, or the package tomli: or use --set KEY=VALUE"
+            ) from None
 
     try:
         return tomllib.loads(path.read_text(encoding="utf8"))

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from vec2vec.errors import InputError, Vec2VecWarning
-from vec2vec.vectors import Float32, Gate, Int64, OnBadRows, VectorBatch
+from vec2vec.vectors import BadRow, Float32, Gate, Int64, OnBadRows, VectorBatch
 
 
 class RowSource(Protocol):
@@ -30,13 +30,13 @@ class Sample(NamedTuple):
     ----------
     vectors : (k, d) float32 array
     rows : (k,) int64 array, their numbers in the source, ascending
-    skipped : bad rows that were drawn and left out
+    bad : the bad rows that were drawn and left out, in the order of their numbers
     summary : a line about those, "" if there are none
     """
 
     vectors: Float32
     rows: Int64
-    skipped: int
+    bad: tuple[BadRow, ...]
     summary: str
 
 
@@ -89,7 +89,7 @@ def draw_sample(source: RowSource, rows: int | None = None, seed: int = 0, on_ba
     if (np.diff(numbers) < 0).any():
         order = np.argsort(numbers)
         vectors, numbers = vectors[order], numbers[order]
-    return Sample(vectors, numbers, len(gate.bad), gate.summary())
+    return Sample(vectors, numbers, tuple(sorted(gate.bad, key=lambda bad: bad.row)), gate.summary())
 
 
 def _draw(rng: np.random.Generator, total: int, count: int, drawn: Int64) -> Int64:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
 import resource
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +23,8 @@ from vec2vec.cli import app
 
 WIDTH = 16  # of the translator's source space
 ROWS = 1200
+
+COMMAND = [sys.executable, "-c", "from vec2vec.cli import main; main()"]  # what the script `vec2vec` runs
 
 runner = CliRunner()
 
@@ -187,16 +193,7 @@ def test_a_full_disk(tmp_path: Path, translator: Path) -> None:
     """A limit on the size of files stands in for the disk: the write fails in the same place."""
     np.save(tmp_path / "x.npy", vectors(rows=20_000))
     done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from vec2vec.cli import main; main()",
-            "translate",
-            str(translator),
-            str(tmp_path / "x.npy"),
-            "--out",
-            str(tmp_path / "out.npy"),
-        ],
+        [*COMMAND, "translate", str(translator), str(tmp_path / "x.npy"), "--out", str(tmp_path / "out.npy")],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
         capture_output=True,
         text=True,
@@ -206,6 +203,101 @@ def test_a_full_disk(tmp_path: Path, translator: Path) -> None:
     assert line.startswith("error: ")
     assert "out.npy" in line
     assert everything(tmp_path) == {"x.npy"}
+
+
+def without_privilege() -> None:
+    """In the child, before it runs: give up root's power to pass by permissions, which others do not have."""
+    if os.geteuid() == 0:
+        libc = ctypes.CDLL(None, use_errno=True)
+        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+            if libc.prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
+                raise OSError(ctypes.get_errno(), "prctl")
+
+
+@pytest.mark.parametrize(
+    ("mode", "args"),
+    [
+        (0o000, ["fit", "HERE/closed/x.npy", "HERE/x.npy", "--out", "HERE/t"]),
+        (0o000, ["fit", "HERE/x.npy", "HERE/closed/x.npy", "--out", "HERE/t"]),
+        (0o000, ["fit", "HERE/x.npy", "HERE/y.npy", "--out", "HERE/closed/t"]),
+        (0o500, ["fit", "HERE/x.npy", "HERE/y.npy", "--out", "HERE/closed/t"]),
+        (0o000, ["translate", "TRANSLATOR", "HERE/closed/x.npy", "--out", "HERE/out.npy"]),
+        (0o000, ["translate", "TRANSLATOR", "HERE/x.npy", "--out", "HERE/closed/out.npy"]),
+        (0o500, ["translate", "TRANSLATOR", "HERE/x.npy", "--out", "HERE/closed/out.npy"]),
+        (0o000, ["evaluate", "TRANSLATOR", "HERE/x.npy", "HERE/closed/x.npy"]),
+        (0o000, ["inspect", "HERE/closed"]),
+    ],
+)
+def test_a_closed_folder(tmp_path: Path, translator: Path, mode: int, args: list[str]) -> None:
+    """Neither entered nor listed (000), or not written to (500)."""
+    np.save(tmp_path / "x.npy", vectors())
+    np.save(tmp_path / "y.npy", vectors(seed=1))
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    np.save(closed / "x.npy", vectors(seed=2))
+    before = everything(tmp_path)
+    closed.chmod(mode)
+    try:
+        done = subprocess.run(
+            [*COMMAND, *(arg.replace("HERE", str(tmp_path)).replace("TRANSLATOR", str(translator)) for arg in args)],
+            preexec_fn=without_privilege,
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        closed.chmod(0o700)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert "closed" in line
+    assert everything(tmp_path) == before
+
+
+def test_ctrl_c_in_a_fit_leaves_nothing(tmp_path: Path) -> None:
+    x = vectors(rows=4000)
+    np.save(tmp_path / "x.npy", x[:2000])
+    np.save(tmp_path / "y.npy", x[2000:] @ np.linalg.qr(vectors(rows=WIDTH))[0])
+    before = everything(tmp_path)
+    args = ["fit", str(tmp_path / "x.npy"), str(tmp_path / "y.npy"), "--out", str(tmp_path / "t")]
+    with subprocess.Popen([*COMMAND, *args], stderr=subprocess.PIPE, text=True) as child:
+        deadline = threading.Timer(120, child.kill)
+        deadline.start()
+        assert child.stderr is not None
+        stage = child.stderr.readline()  # the first stage has begun
+        child.send_signal(signal.SIGINT)
+        rest = child.stderr.read()
+        deadline.cancel()
+    assert child.returncode == 130, stage + rest
+    assert not stage.startswith(("error:", "warning:"))
+    assert rest.splitlines()[-1] == "interrupted: nothing was left half-written"
+    assert "Traceback" not in rest
+    assert everything(tmp_path) == before
+
+
+def repeated(x: np.ndarray) -> None:
+    x[ROWS // 2 :] = x[: ROWS // 2]
+
+
+def constant(x: np.ndarray) -> None:
+    x[:, 3] = 0.5
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"), [(repeated, "600 of 1,200 rows (50.0%) repeat an earlier row"), (constant, "constant (3)")]
+)
+def test_what_is_odd_is_warned_of_and_fitted(tmp_path: Path, spoil: Callable[[np.ndarray], None], message: str) -> None:
+    x = vectors()
+    np.savez(tmp_path / "pairs.npz", source=x[:50], target=2 * x[:50])
+    spoil(x)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", 2 * vectors(seed=1))
+    args = ["--pairs", str(tmp_path / "pairs.npz"), "--method", "procrustes", "--out", str(tmp_path / "t")]
+    result = runner.invoke(app, ["fit", str(tmp_path / "x.npy"), str(tmp_path / "y.npy"), *args])
+    assert result.exit_code == 0, result.output
+    (line,) = [line for line in result.stderr.splitlines() if "x.npy" in line]
+    assert line.startswith("warning: ")
+    assert message in line
+    assert (tmp_path / "t" / "model.safetensors").exists()
 
 
 @pytest.mark.parametrize("command", ["translate", "evaluate", "inspect"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -114,7 +115,7 @@ def refuse_existing(out: Path, *, force: bool) -> None:
     Raises
     ------
     OutputError
-        ``out`` is a file, or a folder that is not empty (without ``force``), or its parent is missing.
+        ``out`` is a file, or a folder that is not empty (without ``force``), or its parent is missing or closed.
     """
     if out.is_file():
         raise OutputError(f"{out} is a file: --out needs the name of a folder")
@@ -122,6 +123,8 @@ def refuse_existing(out: Path, *, force: bool) -> None:
         raise OutputError(f"{out} exists already: choose another --out, or replace it with --force")
     if not out.parent.is_dir():
         raise OutputError(f"the folder {out.parent} does not exist: create it first, or choose another --out")
+    if not os.access(out.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"the folder {out.parent} cannot be written to: choose another --out")
 
 
 def result_console() -> Console:

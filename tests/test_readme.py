@@ -1,0 +1,57 @@
+"""What the README shows runs as written."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+import vec2vec
+from vec2vec.align import fit
+from vec2vec.cli import app
+from vec2vec.data import load_sample
+from vec2vec.errors import Vec2VecWarning
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+def test_the_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As written, with paired Procrustes on fewer rows in place of the slower default."""
+    sample = load_sample()
+
+    def quick(source: Any, target: Any, **options: Any) -> Any:
+        pairs = sample.source_eval, sample.target_eval
+        return fit(source, target, "procrustes", pairs=pairs, rows=2000, **options)
+
+    monkeypatch.setattr(vec2vec, "fit", quick)
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks("python")
+    names: dict[str, Any] = {}
+    with pytest.warns(Vec2VecWarning, match="3 of 384 columns are constant"):
+        exec(code, names)
+    assert names["there"].shape == (2000, 512)
+    assert names["back"].shape == (2000, 384)
+    assert names["scores"].forward.scores.pool(1024).cosine.top1.value > 0.5
+    assert (names["translator"].translate(sample.source_eval) == names["there"]).all()
+
+
+@pytest.mark.parametrize("line", [line for block in blocks("sh") for line in block.splitlines() if "vec2vec" in line])
+def test_the_commands_are_understood(line: str) -> None:
+    name, *args = shlex.split(line)[1:]
+    commands: Any = typer.main.get_command(app)
+    commands.commands[name].make_context(name, args)  # raises on an unknown option, or an argument too few or too many
+
+
+def test_its_links_lead_somewhere() -> None:
+    links = set(re.findall(r"\]\(([^)#]+?)\)", README)) - {"docs/images/demo.png"}
+    local = {link for link in links if "://" not in link}
+    assert {"LICENSE", "CHANGELOG.md", "CITATION.cff", "benchmarks"} == local
+    assert all((Path(__file__).parents[1] / link).exists() for link in local)

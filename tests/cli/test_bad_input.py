@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
-import resource
 import signal
 import subprocess
 import sys
@@ -25,6 +22,21 @@ WIDTH = 16  # of the translator's source space
 ROWS = 1200
 
 COMMAND = [sys.executable, "-c", "from vec2vec.cli import main; main()"]  # what the script `vec2vec` runs
+WITH_SMALL_FILES = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+from vec2vec.cli import main; main()
+"""
+# Root passes by permissions, which others do not: it gives up CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH (by
+# PR_CAPBSET_DROP, 24), then runs the command.
+WITHOUT_PRIVILEGE = """
+import ctypes, os, sys
+if os.geteuid() == 0:
+    for capability in (1, 2):
+        if ctypes.CDLL(None).prctl(24, capability, 0, 0, 0):
+            sys.exit("prctl failed")
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
 
 runner = CliRunner()
 
@@ -192,26 +204,13 @@ def test_translate_to_an_impossible_output(tmp_path: Path, translator: Path, nam
 def test_a_full_disk(tmp_path: Path, translator: Path) -> None:
     """A limit on the size of files stands in for the disk: the write fails in the same place."""
     np.save(tmp_path / "x.npy", vectors(rows=20_000))
-    done = subprocess.run(
-        [*COMMAND, "translate", str(translator), str(tmp_path / "x.npy"), "--out", str(tmp_path / "out.npy")],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
-        capture_output=True,
-        text=True,
-    )
+    args = ["translate", str(translator), str(tmp_path / "x.npy"), "--out", str(tmp_path / "out.npy")]
+    done = subprocess.run([sys.executable, "-c", WITH_SMALL_FILES, *args], capture_output=True, text=True)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
     assert "out.npy" in line
     assert everything(tmp_path) == {"x.npy"}
-
-
-def without_privilege() -> None:
-    """In the child, before it runs: give up root's power to pass by permissions, which others do not have."""
-    if os.geteuid() == 0:
-        libc = ctypes.CDLL(None, use_errno=True)
-        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-            if libc.prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
-                raise OSError(ctypes.get_errno(), "prctl")
 
 
 @pytest.mark.parametrize(
@@ -236,13 +235,11 @@ def test_a_closed_folder(tmp_path: Path, translator: Path, mode: int, args: list
     closed.mkdir()
     np.save(closed / "x.npy", vectors(seed=2))
     before = everything(tmp_path)
+    words = [arg.replace("HERE", str(tmp_path)).replace("TRANSLATOR", str(translator)) for arg in args]
     closed.chmod(mode)
     try:
         done = subprocess.run(
-            [*COMMAND, *(arg.replace("HERE", str(tmp_path)).replace("TRANSLATOR", str(translator)) for arg in args)],
-            preexec_fn=without_privilege,
-            capture_output=True,
-            text=True,
+            [sys.executable, "-c", WITHOUT_PRIVILEGE, *COMMAND[1:], *words], capture_output=True, text=True
         )
     finally:
         closed.chmod(0o700)

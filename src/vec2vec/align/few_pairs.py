@@ -67,7 +67,7 @@ def fit(
     """
     rng = np.random.default_rng(seed)
     natives, (x, y) = prepare(source, target, config, device or torch.device("cpu"))
-    report = Reporter(progress, 3 * half_work(x, y, config, 0) + final_work(x, y, config))
+    report = Reporter(progress, 3 * half_work(x, y, config) + final_work(x, y, config))
     a = _along(x.axes, natives[0], pairs[0])
     b = _along(y.axes, natives[1], pairs[1])
     order = torch.from_numpy(rng.permutation(len(a))).to(a.device)

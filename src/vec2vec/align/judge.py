@@ -21,6 +21,15 @@ def agreement(first: torch.Tensor, second: torch.Tensor, x: torch.Tensor, rows: 
     return float((unit(sample @ first) * unit(sample @ second)).sum(dim=1).mean())
 
 
+def consistency(first: torch.Tensor, second: torch.Tensor) -> float:
+    """How often two translations (n, s) of the same n vectors find one another.
+
+    Share of rows whose nearest among the other's is their own, both ways. Two maps that share a coarse mistake agree on
+    average, but not on single vectors.
+    """
+    return 0.5 * (_own_nearest(first, second) + _own_nearest(second, first))
+
+
 def gather_evidence(
     rotation: torch.Tensor,
     witnesses: tuple[torch.Tensor, torch.Tensor],
@@ -39,7 +48,7 @@ def gather_evidence(
     Returns
     -------
     agreement : mean cosine of the witnesses' translations
-    consistency : share of vectors whose translation by one witness has, among those by the other, its own as nearest
+    consistency : of the witnesses, on 4,096 vectors or all of them; see `consistency`
     support : mean cosine of the map's translations with either witness's
     closeness, native_closeness : mean cosine of a translation, and of a native vector, to its nearest native target
     spread : its standard deviation among native vectors
@@ -54,7 +63,7 @@ def gather_evidence(
     nearest = (final[: len(queries)] @ natives.T).amax(dim=1)
     return {
         "agreement": float((first * second).sum(dim=1).mean()),
-        "consistency": 0.5 * (_own_nearest(first, second) + _own_nearest(second, first)),
+        "consistency": consistency(first, second),
         "support": float((final * (first + second) / 2).sum(dim=1).mean()),
         "closeness": float(nearest.mean()),
         "native_closeness": float(native_nearest.mean()),

@@ -12,6 +12,7 @@ deviation of the similarities, so that it means the same in spaces of any width.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +20,9 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from vec2vec.align.anchors import first_guess
+from vec2vec.align.anchors import Guess, first_guess
 from vec2vec.align.base import FitConfig, Progress, ProgressCallback, SpaceFit
-from vec2vec.align.judge import agreement, gather_evidence, verdict_from
+from vec2vec.align.judge import agreement, consistency, gather_evidence, verdict_from
 from vec2vec.align.whitening import Axes, polar, unit
 from vec2vec.preprocess import Preprocessor
 from vec2vec.translator import Space
@@ -32,7 +33,7 @@ MIN_EXPONENT = -80.0  # exp of less is zero in float32
 PROBE_ROWS = 2000  # of a side, to measure a similarity's spread and a candidate's score
 PROBE_TEMPERATURE = 0.15  # of the transport that witnesses are compared by
 ROUND_WORK, GUESS_WORK = 3.0, 20.0  # what a round and a first guess cost at any size, as `Schedule.work` counts
-CONSENT = 0.2  # mean cosine of two maps' translations from which on they are taken to be right together
+CONSENT = 0.1  # consistency of two witnesses on the probe from which on they are taken to be right together
 
 
 class SinkhornConfig(FitConfig):
@@ -42,12 +43,13 @@ class SinkhornConfig(FitConfig):
     ----------
     whitening : exponent of the partial whitening that the refinement ends with, 0 (none) to 0.5 (full)
     axes : principal axes of a space that take part, at most
-    attempts : at either half, at most, while no two maps from different halves agree
+    attempts : at either half, at most, while no two maps from different halves are consistent
     guesses : first guesses of an attempt
     clusters, starts, cluster_rows : of a first guess
     temperature : of the transport, first to last, in standard deviations of the similarities
     balancing : Sinkhorn iterations of a round
-    early_rounds, early_rows : the refinement of a first guess; rows of the source, twice as many of the target
+    trial_rounds : the refinement by which one of two likely guesses is chosen
+    early_rounds, early_rows : the refinement of that one; rows of the source, twice as many of the target
     half_rounds, half_rows : the refinement within a half that follows
     rounds, round_rows : the refinement on all rows
     """
@@ -61,7 +63,8 @@ class SinkhornConfig(FitConfig):
     cluster_rows: int = Field(default=6_000, ge=64)
     temperature: tuple[float, float] = (0.25, 0.1)
     balancing: int = Field(default=8, ge=1)
-    early_rounds: int = Field(default=80, ge=1)
+    trial_rounds: int = Field(default=30, ge=1)
+    early_rounds: int = Field(default=50, ge=1)
     early_rows: int = Field(default=1_000, ge=16)
     half_rounds: int = Field(default=24, ge=1)
     half_rows: int = Field(default=2_500, ge=16)
@@ -165,7 +168,7 @@ def fit(
     """
     rng = np.random.default_rng(seed)
     native, (x, y) = prepare(source, target, config, device or torch.device("cpu"))
-    report = Reporter(progress, 2 * half_work(x, y, config, config.guesses) + final_work(x, y, config))
+    report = Reporter(progress, 2 * witness_work(x, y, config) + final_work(x, y, config))
     witnesses = independent_witnesses(x, y, config, rng, report)
     start = consensus(witnesses, x, y, config.whitening, rng)
     rotation = refine(x, y, start, final_schedule(config), rng, report, "all rows")
@@ -221,21 +224,21 @@ def linear_spaces(
 def independent_witnesses(
     x: Side, y: Side, config: SinkhornConfig, rng: np.random.Generator, report: Reporter
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two maps, each found from nothing on its own half of the rows; while none agree, each half tries again.
+    """Two maps, each found from nothing on its own half of the rows; while none are consistent, each half tries again.
 
-    Of all pairs of maps, one from either half, the one that agrees best.
+    Of all pairs of maps, one from either half, the most consistent.
     """
     halves = list(zip(x.halves(rng), y.halves(rng), strict=True))
     probe = x.axes.whiten(x.rows[:PROBE_ROWS], config.whitening)
     found: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
     for attempt in range(1, config.attempts + 1):
         if attempt > 1:
-            report.expect(2 * half_work(x, y, config, config.guesses))
+            report.expect(2 * witness_work(x, y, config))
         for i, (a, b) in enumerate(halves):
             name = f"half {i + 1}" if attempt == 1 else f"half {i + 1}, attempt {attempt}"
             found[i].append(witness(a, b, config, rng, report, name))
         pairs = [(one, other) for one in found[0] for other in found[1]]
-        likeness = [agreement(one, other, probe) for one, other in pairs]
+        likeness = [consistency(unit(probe @ one), unit(probe @ other)) for one, other in pairs]
         best = int(np.argmax(likeness))
         if likeness[best] > CONSENT:
             break
@@ -245,14 +248,39 @@ def independent_witnesses(
 def witness(
     x: Side, y: Side, config: SinkhornConfig, rng: np.random.Generator, report: Reporter, name: str
 ) -> torch.Tensor:
-    """Solve the problem from nothing: first guesses, and the refinement of what most of them say."""
-    guesses = []
+    """Solve the problem from nothing: first guesses, the two likeliest tried out, the better one refined."""
+    guesses: list[Guess] = []
     for i in range(config.guesses):
         a, b = x.draw(config.cluster_rows, 0.0, rng), y.draw(config.cluster_rows, 0.0, rng)
-        guess = first_guess(a, b, clusters=config.clusters, starts=config.starts, rng=rng)
-        guesses.append(polar(guess.cross))
-        report(f"first guess, {name}", i + 1, config.guesses, guess.energy, GUESS_WORK)
-    return refine_half(x, y, medoid(guesses, x.rows[:PROBE_ROWS]), config, rng, report, name)
+        guesses.append(first_guess(a, b, clusters=config.clusters, starts=config.starts, rng=rng))
+        report(f"first guess, {name}", i + 1, config.guesses, guesses[-1].energy, GUESS_WORK)
+    likely = [
+        medoid([polar(guess.cross) for guess in guesses], x.rows[:PROBE_ROWS]),
+        polar(max(guesses, key=lambda guess: guess.energy).cross),
+    ]
+    trial = trial_schedule(config)
+    tried = [refine(x, y, one, trial, rng, report, f"trial {i}, {name}") for i, one in enumerate(likely, 1)]
+    return refine_half(x, y, best_transport(tried, x, y, 0.0, rng), config, rng, report, name)
+
+
+def medoid(guesses: list[torch.Tensor], probe: torch.Tensor) -> torch.Tensor:
+    """The guess that the others agree with most, averaged with the two nearest to it.
+
+    Right guesses are alike, wrong ones are wrong in different ways.
+    """
+    likeness = np.array([[agreement(one, other, probe) for other in guesses] for one in guesses])
+    centre = int(likeness.sum(axis=1).argmax())
+    nearest = np.argsort(-likeness[centre], kind="stable")[:3]
+    return polar(torch.stack([guesses[i] for i in nearest]).mean(dim=0))
+
+
+def best_transport(
+    candidates: Sequence[torch.Tensor], x: Side, y: Side, whitening: float, rng: np.random.Generator
+) -> torch.Tensor:
+    """The candidate whose translations lie nearest to their barycentres among the targets."""
+    a, b = x.draw(PROBE_ROWS, whitening, rng), y.draw(2 * PROBE_ROWS, whitening, rng)
+    scores = [transport(a @ one, b, PROBE_TEMPERATURE, 20)[1] for one in candidates]
+    return candidates[int(np.argmax(scores))]
 
 
 def refine_half(
@@ -271,15 +299,10 @@ def refine_half(
     return refine(x, y, start, late, rng, report, name, pairs)
 
 
-def medoid(guesses: list[torch.Tensor], probe: torch.Tensor) -> torch.Tensor:
-    """The guess that the others agree with most, averaged with the two nearest to it.
-
-    Right guesses are alike, wrong ones are wrong in different ways.
-    """
-    likeness = np.array([[agreement(one, other, probe) for other in guesses] for one in guesses])
-    centre = int(likeness.sum(axis=1).argmax())
-    nearest = np.argsort(-likeness[centre], kind="stable")[:3]
-    return polar(torch.stack([guesses[i] for i in nearest]).mean(dim=0))
+def trial_schedule(config: SinkhornConfig) -> Schedule:
+    """The refinement of a first guess that shows what it is good for."""
+    hot = config.temperature[0]
+    return Schedule(config.trial_rounds, config.early_rows, (hot, hot), (0.0, 0.0), (1.2, 1.2), config.balancing)
 
 
 def half_schedules(config: SinkhornConfig) -> tuple[Schedule, Schedule]:
@@ -299,9 +322,15 @@ def final_schedule(config: SinkhornConfig) -> Schedule:
     return Schedule(config.rounds, config.round_rows, (1.5 * cold, cold), fixed, (0.6, 0.15), config.balancing)
 
 
-def half_work(x: Side, y: Side, config: SinkhornConfig, guesses: int) -> float:
-    """What `refine_half` costs after a number of first guesses, as `Schedule.work` counts."""
-    return GUESS_WORK * guesses + sum(one.rounds * one.work(x, y) for one in half_schedules(config))
+def witness_work(x: Side, y: Side, config: SinkhornConfig) -> float:
+    """What `witness` costs, as `Schedule.work` counts."""
+    trial = trial_schedule(config)
+    return GUESS_WORK * config.guesses + 2 * trial.rounds * trial.work(x, y) + half_work(x, y, config)
+
+
+def half_work(x: Side, y: Side, config: SinkhornConfig) -> float:
+    """What `refine_half` costs, as `Schedule.work` counts."""
+    return sum(one.rounds * one.work(x, y) for one in half_schedules(config))
 
 
 def final_work(x: Side, y: Side, config: SinkhornConfig) -> float:
@@ -312,12 +341,11 @@ def final_work(x: Side, y: Side, config: SinkhornConfig) -> float:
 def consensus(
     witnesses: tuple[torch.Tensor, torch.Tensor], x: Side, y: Side, whitening: float, rng: np.random.Generator
 ) -> torch.Tensor:
-    """The mean of two witnesses that agree, since their errors are their own; else the one that transports best."""
-    a, b = x.draw(PROBE_ROWS, whitening, rng), y.draw(2 * PROBE_ROWS, whitening, rng)
-    if agreement(*witnesses, a) > CONSENT:
+    """The mean of two consistent witnesses, since their errors are their own; else the one that transports best."""
+    probe = x.draw(PROBE_ROWS, whitening, rng)
+    if consistency(unit(probe @ witnesses[0]), unit(probe @ witnesses[1])) > CONSENT:
         return polar(torch.stack(witnesses).mean(dim=0))
-    scores = [transport(a @ one, b, PROBE_TEMPERATURE, 20)[1] for one in witnesses]
-    return witnesses[int(np.argmax(scores))]
+    return best_transport(witnesses, x, y, whitening, rng)
 
 
 def refine(

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import ortho_group
+
+import vec2vec
+from vec2vec.align.anchors import first_guess, match_graphs
+from vec2vec.align.base import Progress
+from vec2vec.align.judge import agreement, consistency
+from vec2vec.align.sinkhorn import medoid, transport
+from vec2vec.align.whitening import Axes, polar, unit
+
+SMALL = {
+    "guesses": 5,
+    "clusters": 12,
+    "trial_rounds": 20,
+    "early_rounds": 20,
+    "early_rows": 500,
+    "half_rounds": 8,
+    "half_rows": 700,
+    "rounds": 6,
+    "round_rows": 1500,
+    "attempts": 1,
+}
+
+
+def top1(queries: np.ndarray, truth: np.ndarray) -> float:
+    a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (queries, truth))
+    return float(((a @ b.T).argmax(1) == np.arange(len(a))).mean())
+
+
+@pytest.fixture(scope="module")
+def found(world) -> vec2vec.Fit:
+    return vec2vec.fit(world.source, world.target, seed=0, **SMALL)
+
+
+def test_held_out_vectors_find_their_own_in_both_directions(world, found):
+    assert top1(found.translator.translate(world.source_eval), world.target_eval) > 0.9
+    assert top1(found.translator.translate(world.target_eval, reverse=True), world.source_eval) > 0.9
+
+
+def test_it_beats_what_needs_no_alignment(world, found):
+    padded = np.zeros_like(world.target_eval)
+    padded[:, : world.source_eval.shape[1]] = world.source_eval
+    mean = np.tile(world.target.mean(0), (len(world.target_eval), 1))
+    reached = top1(found.translator.translate(world.source_eval), world.target_eval)
+    assert reached > 10 * max(top1(padded, world.target_eval), top1(mean, world.target_eval))
+
+
+def test_a_shuffled_truth_scores_at_chance(world, found):
+    order = np.random.default_rng(1).permutation(len(world.target_eval))
+    assert top1(found.translator.translate(world.source_eval), world.target_eval[order]) < 0.02
+
+
+def test_the_latents_of_the_same_text_are_alike(world, found):
+    a = found.translator.latent(world.source_eval, space="source")
+    b = found.translator.latent(world.target_eval, space="target")
+    assert a.shape[1] <= 24
+    assert top1(a, b) > 0.9
+
+
+def test_translations_have_the_mean_and_the_spread_of_the_target(world, found):
+    out = found.translator.translate(world.source)
+    assert np.allclose(out.mean(0), world.target.mean(0), atol=0.15)
+    spread = [np.linalg.norm(x - x.mean(0), axis=1).mean() for x in (out, world.target)]
+    assert spread[0] == pytest.approx(spread[1], rel=0.1)
+
+
+def test_the_same_seed_gives_the_same_map(world, found):
+    again = vec2vec.fit(world.source, world.target, seed=0, **SMALL)
+    assert np.array_equal(again.translator.translate(world.source_eval), found.translator.translate(world.source_eval))
+
+
+def test_the_order_of_the_rows_does_not_pair_them(world):
+    """Row-aligned input is no help: a fitter that read pairs off row numbers would be perfect here."""
+    rng = np.random.default_rng(3)
+    noise = rng.standard_normal((1500, 16)).astype(np.float32)
+    turned = noise @ ortho_group.rvs(16, random_state=0).astype(np.float32)
+    fit = vec2vec.fit(noise, turned, seed=0, **SMALL)
+    assert top1(fit.translator.translate(noise), turned) < 0.1
+
+
+def test_noise_with_the_targets_moments_is_not_called_aligned(world):
+    rng = np.random.default_rng(2)
+    noise = rng.multivariate_normal(world.target.mean(0), np.cov(world.target.T), size=3000).astype(np.float32)
+    verdict = vec2vec.fit(world.source, noise, seed=0, **SMALL).verdict
+    assert verdict.label == "not aligned"
+    assert verdict.expected_top1 < 0.05
+
+
+def test_the_verdict_on_what_worked(found):
+    assert found.verdict.label == "aligned"
+    assert found.verdict.interval[0] <= found.verdict.expected_top1 <= found.verdict.interval[1]
+
+
+def test_progress_ends_with_nothing_left(world):
+    seen: list[Progress] = []
+    vec2vec.fit(world.source, world.target, seed=0, progress=seen.append, **SMALL)
+    assert seen[-1].step == seen[-1].total
+    assert seen[-1].remaining == pytest.approx(0.0, abs=1e-6)
+    assert all(one.score is not None for one in seen)
+
+
+def test_a_few_pairs_are_enough_where_the_rows_alone_say_nothing():
+    """A Gaussian has no clusters to match: only the pairs can tell where its axes go."""
+    rng = np.random.default_rng(4)
+    draw = [rng.standard_normal((rows, 12)) * np.linspace(1, 2, 12) for rows in (2000, 2000, 300, 40)]
+    turn = np.linalg.qr(rng.standard_normal((20, 12)))[0].T
+    source, target = draw[0].astype(np.float32), (draw[1] @ turn).astype(np.float32)
+    pairs = draw[3].astype(np.float32), (draw[3] @ turn).astype(np.float32)
+    small = {
+        name: value for name, value in SMALL.items() if name not in ("guesses", "clusters", "attempts", "trial_rounds")
+    }
+    fit = vec2vec.fit(source, target, pairs=pairs, seed=0, **small)
+    assert top1(fit.translator.translate(draw[2].astype(np.float32)), (draw[2] @ turn).astype(np.float32)) > 0.9
+    assert fit.record["pairs"] == 40
+
+
+def test_graphs_that_are_alike_but_for_their_order_are_matched():
+    rng = np.random.default_rng(0)
+    points = torch.from_numpy(unit_rows(rng.standard_normal((20, 5))))
+    order = torch.from_numpy(rng.permutation(20))
+    match, energy = match_graphs(
+        points @ points.T, points[order] @ points[order].T, 16, torch.Generator().manual_seed(0)
+    )
+    assert match.sum() == pytest.approx(1.0, abs=1e-4)
+    assert (order[match.argmax(dim=1)] == torch.arange(20)).all()
+    assert energy > 0.8
+
+
+def test_the_first_guess_of_the_greatest_energy_points_the_right_way(world):
+    x, y = (torch.from_numpy(unit_rows(side - side.mean(0))) for side in (world.source, world.target))
+    rng = np.random.default_rng(0)
+    guesses = [first_guess(x, y, clusters=12, starts=16, rng=rng) for _ in range(6)]
+    rotation = polar(max(guesses, key=lambda guess: guess.energy).cross)
+    a, b = (unit_rows(e - s.mean(0)) for e, s in ((world.source_eval, world.source), (world.target_eval, world.target)))
+    assert float((a @ rotation.numpy() * b).sum(1).mean()) > 0.5
+
+
+def test_transport_is_balanced_and_follows_the_temperature():
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(unit_rows(rng.standard_normal((200, 8))))
+    order = torch.from_numpy(rng.permutation(200))
+    sharp, score = transport(x, x[order], 0.02, 20)
+    assert score > 0.99  # every row goes to itself
+    blurred, _ = transport(x, x[order], 100.0, 20)
+    assert torch.allclose(blurred, x.mean(0).expand_as(blurred), atol=0.05)
+    assert torch.allclose(sharp.mean(0), x.mean(0), atol=1e-3)  # uniform marginals
+
+
+def test_axes_whiten_by_their_exponent():
+    rng = np.random.default_rng(0)
+    z = torch.from_numpy((rng.standard_normal((4000, 6)) * [4, 2, 1, 1, 0.5, 0]).astype(np.float32))
+    axes = Axes.fit(z, 4)
+    assert axes.directions.shape == (6, 4)
+    along = z @ axes.directions
+    assert torch.equal(axes.whiten(along, 0.0), along)
+    white = along / axes.scale(0.5)
+    assert white.var(dim=0).max() / white.var(dim=0).min() < 1.1
+    assert torch.allclose(axes.whiten(along, 0.2).norm(dim=1), torch.ones(4000), atol=1e-5)
+
+
+def test_the_medoid_is_among_those_that_agree():
+    rng = np.random.default_rng(0)
+    right = ortho_group.rvs(12, random_state=0)
+    near = [polar(torch.from_numpy((right + 0.1 * rng.standard_normal((12, 12))).astype(np.float32))) for _ in range(3)]
+    wrong = [torch.from_numpy(ortho_group.rvs(12, random_state=i).astype(np.float32)) for i in (1, 2, 3, 4)]
+    probe = unit(torch.from_numpy(rng.standard_normal((500, 12)).astype(np.float32)))
+    chosen = medoid([*wrong, *near], probe)
+    assert agreement(chosen, torch.from_numpy(right.astype(np.float32)), probe) > 0.95
+
+
+def test_consistency_is_one_for_equal_maps_and_chance_for_unrelated_ones():
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(unit_rows(rng.standard_normal((1000, 16))))
+    turn = torch.from_numpy(ortho_group.rvs(16, random_state=0).astype(np.float32))
+    assert consistency(x, x) == 1.0
+    assert consistency(x, x @ turn) < 0.02
+
+
+def unit_rows(x: np.ndarray) -> np.ndarray:
+    return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True), np.float32)

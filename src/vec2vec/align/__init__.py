@@ -116,7 +116,13 @@ def fit(
     with limited_threads(threads):
         used_threads = torch.get_num_threads()
         result = run(left.vectors, right.vectors, settings, seed=seed, progress=progress, device=where, **options)
-    verdict = result.verdict or _not_judged(name)
+    verdict = result.verdict
+    if verdict is None:
+        from vec2vec.align.second_opinion import second_opinion
+
+        with limited_threads(threads):
+            verdict = second_opinion(result.spaces(), left.vectors, right.vectors, seed=seed, device=where)
+    verdict = verdict or _not_judged(name)
     record = {
         "method": name,
         "seed": seed,
@@ -212,8 +218,6 @@ def _check_numbers(**numbers: tuple[int | None, int]) -> None:
 
 
 def _not_judged(method: str) -> Verdict:
-    """The verdict on a fit whose method does not judge itself: nothing is known."""
-    sentence = (
-        f"Not judged: the method {method} has no label-free verdict, so check it on known pairs (vec2vec evaluate)."
-    )
+    """The verdict on a fit by a method that does not judge itself, on too few rows for a second opinion."""
+    sentence = f"Not judged: too few rows for a verdict on the method {method}; check it on known pairs."
     return Verdict("uncertain", float("nan"), (0.0, 1.0), {}, sentence)

@@ -13,6 +13,16 @@ from vec2vec.align.whitening import unit
 from vec2vec.verdict import Verdict
 
 POOL = 4096  # the pool that the expected top-1 speaks of
+ALIGNED, NOT_ALIGNED = 0.3, 0.05  # of the expected top-1
+CALIBRATION = (  # logit of the consistency, expected top-1, and the interval that most cases fell into
+    (-4.5, 0.00, 0.00, 0.05),
+    (-3.2, 0.02, 0.00, 0.20),
+    (-2.9, 0.05, 0.00, 0.40),
+    (-2.2, 0.30, 0.05, 0.65),
+    (-1.4, 0.60, 0.30, 0.80),
+    (1.4, 0.75, 0.50, 0.90),
+    (4.6, 0.85, 0.65, 0.98),
+)
 
 
 def agreement(first: torch.Tensor, second: torch.Tensor, x: torch.Tensor, rows: int = 2000) -> float:
@@ -79,6 +89,32 @@ def _own_nearest(queries: torch.Tensor, pool: torch.Tensor) -> float:
 
 
 def verdict_from(evidence: dict[str, float]) -> Verdict:
-    """The verdict that the evidence supports."""
-    expected = evidence["consistency"]
-    return Verdict("uncertain", expected, (0.0, 1.0), evidence, "uncalibrated")
+    """The verdict that the evidence supports.
+
+    Parameters
+    ----------
+    evidence : of `gather_evidence`
+
+    Returns
+    -------
+    Verdict: `aligned` where the expected top-1 among 4,096 is 0.3 or more, `not aligned` where it is below 0.05, and
+    `uncertain` between.
+    """
+    expected, low, high = expected_top1(evidence["consistency"])
+    words = f"expected top-1 among {POOL:,}: {expected:.2f} ({low:.2f} to {high:.2f})"
+    found = f"two fits on disjoint halves find one another's translations in {evidence['consistency']:.0%} of cases"
+    if expected >= ALIGNED:
+        return Verdict("aligned", expected, (low, high), evidence, f"Aligned: {found}; {words}.")
+    if expected < NOT_ALIGNED:
+        sentence = f"Not aligned: {found}; {words}. More rows, a closer corpus, or a few known pairs would help."
+        return Verdict("not aligned", expected, (low, high), evidence, sentence)
+    sentence = f"Uncertain: {found}; {words}. Check it on known pairs, or fit with more rows or another seed."
+    return Verdict("uncertain", expected, (low, high), evidence, sentence)
+
+
+def expected_top1(consistency: float) -> tuple[float, float, float]:
+    """Top-1 among 4,096 to expect at a consistency, and its interval, from benchmarks/verdict_calibration.py."""
+    logit = float(np.log(max(consistency, 1e-4) / max(1.0 - consistency, 1e-4)))
+    at, *curves = np.array(CALIBRATION).T
+    expected, low, high = (float(np.interp(logit, at, curve)) for curve in curves)
+    return expected, low, high

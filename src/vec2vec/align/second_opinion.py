@@ -1,0 +1,48 @@
+"""The verdict on a map that another method found: is it consistent with what the fast fitter finds from nothing?"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from vec2vec.align.judge import gather_evidence, verdict_from
+from vec2vec.align.sinkhorn import Reporter, SinkhornConfig, independent_witnesses, prepare
+from vec2vec.align.whitening import polar
+from vec2vec.translator import Space
+from vec2vec.vectors import Float32
+from vec2vec.verdict import Verdict
+
+LEAST_ROWS = 256  # of a side: halves of fewer have no clusters to speak of
+
+
+def second_opinion(
+    spaces: tuple[Space, Space], source: Float32, target: Float32, *, seed: int, device: torch.device
+) -> Verdict | None:
+    """Judge the map between two spaces by witnesses of its own (`vec2vec.align.sinkhorn`), without pairs.
+
+    Its consistency counts as that with the witness it agrees with less, so that a map does not profit from two
+    witnesses that fail alike.
+
+    Parameters
+    ----------
+    spaces : of the source and of the target
+    source, target : (n, d_s) and (m, d_t) float32 arrays, those that the map was fitted on
+    seed : of the witnesses
+
+    Returns
+    -------
+    None where there are too few rows for witnesses.
+    """
+    if min(len(source), len(target)) < LEAST_ROWS:
+        return None
+    config = SinkhornConfig()
+    rng = np.random.default_rng(seed)
+    _, (x, y) = prepare(source, target, config, device)
+    witnesses = independent_witnesses(x, y, config, rng, Reporter(None, 1.0))
+    a, b = (side.axes.whiten(side.rows, config.whitening) for side in (x, y))
+    into, out_of = (torch.from_numpy(m).to(a) for m in (spaces[0].basis, spaces[1].decode))
+    left, right = x.axes, y.axes
+    along = (left.directions * left.scale(config.whitening)).T @ into @ out_of @ right.directions
+    judged = polar(along / right.scale(config.whitening))
+    opinions = [gather_evidence(judged, (judged, witness), a, b, rng) for witness in witnesses]
+    return verdict_from(min(opinions, key=lambda one: one["consistency"]))

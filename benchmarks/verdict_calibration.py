@@ -6,7 +6,7 @@
     python benchmarks/verdict_calibration.py --report      # the table (Markdown) and the scatter (PNG)
 
 The truth is top-1 among 4,096 of what ``Translator.translate`` gives, by raw cosine, as ``../shared/check/score.py``.
-After a change to the fitter or the verdict, start a new ``--results`` file. Compare seconds at ``--jobs 1`` only.
+After a change to the fitter, start a new ``--results`` file. Compare seconds at ``--jobs 1`` only.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import numpy as np
 from cases import CACHE, CHANCE, DATA, HERE, Case, Kind, Vectors, all_cases
 
 import vec2vec
+from vec2vec.align.judge import verdict_from
 from vec2vec.evaluate.figures import calibration_figure, save_figure
 
 RESULTS = HERE / "results" / "verdict_calibration.jsonl"
@@ -95,6 +96,12 @@ def run(case: Case, data: Path, encoders: Path, threads: int) -> dict[str, Any]:
 
 def read_results(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def judged_now(line: dict[str, Any]) -> dict[str, Any]:
+    """A result with the verdict that its evidence gets today: a new calibration needs no new fits."""
+    verdict = verdict_from(line["evidence"])
+    return line | {"label": verdict.label, "expected_top1": verdict.expected_top1, "interval": list(verdict.interval)}
 
 
 def calibrate(cases: Iterable[Case], results: Path, data: Path, encoders: Path, jobs: int) -> None:
@@ -188,7 +195,7 @@ def main() -> None:
     if args.list:
         print("\n".join(f"{case.name}, seed {case.seed}" for case in cases))
     elif args.report:
-        lines = read_results(args.results)
+        lines = [judged_now(line) for line in read_results(args.results)]
         if not lines:
             raise SystemExit(f"{args.results} has no results yet")
         print(table(lines))

@@ -121,9 +121,10 @@ def test_paired_procrustes_from_end_to_end() -> None:
     assert found.record["pairs"] == 100
 
 
-def test_a_method_that_does_not_judge_itself_leaves_it_open(dummy: Dummy) -> None:
+def test_too_few_rows_for_a_second_opinion_leave_the_verdict_open(dummy: Dummy) -> None:
     dummy.verdict = None
-    verdict = fit(vectors(), vectors(seed=1), "dummy").verdict
+    with pytest.warns(Vec2VecWarning, match="200 rows are few"):
+        verdict = fit(vectors(rows=200), vectors(rows=200, seed=1), "dummy").verdict
     assert (verdict.label, verdict.interval) == ("uncertain", (0.0, 1.0))
     assert "Not judged" in verdict.sentence
 

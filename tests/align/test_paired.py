@@ -171,6 +171,7 @@ def test_shuffled_pairs_align_nothing() -> None:
     wrong = fit_procrustes(x, y, ProcrustesConfig(), seed=0, pairs=(x[:1000], y[:1000][order]))
     assert cosine(mapped(right, x[1000:]), y[1000:]).mean() > 0.999
     assert abs(cosine(mapped(wrong, x[1000:]), y[1000:]).mean()) < 0.3
+    assert [fit.verdict.label for fit in (right, wrong) if fit.verdict] == ["aligned", "not aligned"]
 
 
 @pytest.mark.parametrize("fit", [fit_procrustes, fit_ridge])

@@ -155,6 +155,17 @@ def test_transport_is_balanced_and_follows_the_temperature():
     assert torch.allclose(sharp.mean(0), x.mean(0), atol=1e-3)  # uniform marginals
 
 
+def test_the_nearest_isometry_is_found_where_lapack_gives_up(monkeypatch):
+    cross = torch.from_numpy(ortho_group.rvs(20, random_state=0)).float()
+    expected = polar(cross)
+
+    def fails(*args, **kwargs):
+        raise torch.linalg.LinAlgError("did not converge")
+
+    monkeypatch.setattr(torch.linalg, "svd", fails)
+    torch.testing.assert_close(polar(cross), expected)
+
+
 def test_axes_whiten_by_their_exponent():
     rng = np.random.default_rng(0)
     z = torch.from_numpy((rng.standard_normal((4000, 6)) * [4, 2, 1, 1, 0.5, 0]).astype(np.float32))

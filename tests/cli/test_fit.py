@@ -140,9 +140,10 @@ def test_force_replaces(tmp_path: Path, fitter: Fitter) -> None:
 def with_bad_rows(tmp_path: Path) -> list[str]:
     """The arguments of a fit on known pairs, with bad rows in the source and among the pairs."""
     rng = np.random.default_rng(0)
-    x, y = (rng.standard_normal((1200, width)).astype(np.float32) for width in (16, 12))
+    x, y = (rng.standard_normal((1200, 12)).astype(np.float32) for _ in range(2))
+    turn = np.linalg.qr(rng.standard_normal((12, 12)))[0].astype(np.float32)
     np.save(tmp_path / "y.npy", y)
-    np.savez(tmp_path / "pairs.npz", source=x[:40], target=np.where(np.arange(40)[:, None] == 5, np.inf, y[:40]))
+    np.savez(tmp_path / "pairs.npz", source=x[:40], target=np.where(np.arange(40)[:, None] == 5, np.inf, x[:40] @ turn))
     x[7], x[9] = np.nan, 0
     pq.write_table(pa.table({"v": list(x)}), tmp_path / "x.parquet")
     args = ["fit", str(tmp_path / "x.parquet"), str(tmp_path / "y.npy"), "--out", str(tmp_path / "t")]

@@ -20,6 +20,7 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from vec2vec.align.base import FitConfig, LinearFit, Progress, ProgressCallback
+from vec2vec.align.whitening import polar, unit
 from vec2vec.preprocess import Preprocessor
 
 Float32 = npt.NDArray[np.float32]
@@ -155,7 +156,7 @@ def match_by_anchors(
     (d_s, d_t) float32 tensor, the first map
     """
     profile_x, profile_y = (
-        _unit(side @ _unit(torch.from_numpy(points).to(side)).T) for side, points in zip((x, y), anchors, strict=True)
+        unit(side @ unit(torch.from_numpy(points).to(side)).T) for side, points in zip((x, y), anchors, strict=True)
     )
     cross = torch.zeros(x.shape[1], y.shape[1], device=x.device)
     blocks = range(0, len(x), BLOCK)
@@ -164,7 +165,7 @@ def match_by_anchors(
         mean, _ = _mean_of_nearest(profile_x[rows], profile_y, y, neighbours)
         cross += x[rows].T @ mean
         report("pseudo-pairs", step, len(blocks), None)
-    return _polar(cross)
+    return polar(cross)
 
 
 def refine_by_neighbours(
@@ -179,8 +180,8 @@ def refine_by_neighbours(
     for step in range(config.rounds):
         rows = rng.permutation(len(x))[: config.round_rows]
         sample = x[torch.from_numpy(rows).to(x.device)]
-        mean, score = _mean_of_nearest(_unit(sample @ w), y, y, config.neighbours)
-        w = torch.lerp(w, _polar(sample.T @ mean), config.averaging)
+        mean, score = _mean_of_nearest(unit(sample @ w), y, y, config.neighbours)
+        w = torch.lerp(w, polar(sample.T @ mean), config.averaging)
         report("neighbours", step + 1, config.rounds, score)
     return w
 
@@ -198,8 +199,8 @@ def refine_by_clusters(
     report("clusters", 1, 2, None)
     mapped = centres_x @ weight
     centres_y = _cluster(y, clusters, seed=0, start=mapped)  # the start leaves nothing to chance
-    score = _unit(torch.from_numpy(mapped)).mul(_unit(torch.from_numpy(centres_y))).sum(1).mean()
-    new = _polar(torch.from_numpy(centres_x.T @ centres_y)).numpy()
+    score = unit(torch.from_numpy(mapped)).mul(unit(torch.from_numpy(centres_y))).sum(1).mean()
+    new = polar(torch.from_numpy(centres_x.T @ centres_y)).numpy()
     report("clusters", 2, 2, float(score))
     return np.asarray((1 - config.averaging) * weight + config.averaging * new, np.float32)
 
@@ -245,13 +246,3 @@ def _mean_of_nearest(
     """Mean of the values (m, d) whose keys (m, p) are nearest to each query (b, p), and the mean similarity to them."""
     nearest = (queries @ keys.T).topk(min(neighbours, len(keys)), dim=1)
     return torch.nn.functional.embedding_bag(nearest.indices, values, mode="mean"), float(nearest.values.mean())
-
-
-def _polar(cross: torch.Tensor) -> torch.Tensor:
-    """The isometry U V^T nearest to a (d_s, d_t) matrix: Procrustes, of x^T y."""
-    u, _, vt = torch.linalg.svd(cross, full_matrices=False)
-    return torch.mm(u, vt)
-
-
-def _unit(x: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.normalize(x, dim=1)

@@ -16,6 +16,8 @@ import torch
 from pydantic import Field
 
 from vec2vec.align.base import FitConfig, LinearFit, Progress, ProgressCallback
+from vec2vec.align.judge import gather_evidence, verdict_from
+from vec2vec.align.whitening import unit
 from vec2vec.errors import DimensionError, InputError
 from vec2vec.preprocess import Preprocessor
 
@@ -178,14 +180,15 @@ def fit_procrustes(
 ) -> LinearFit:
     """Rotate by known pairs: ``method="procrustes"``.
 
-    The unpaired rows serve for the mean and the scale of each space only.
+    The unpaired rows serve for the mean and the scale of each space only. The verdict compares the maps by either half
+    of the pairs.
 
     Parameters
     ----------
     source : (n, d_s) float32 array, vectors of the source space
     target : (m, d_t) float32 array, vectors of the target space; rows are not aligned with `source`
     config : the settings
-    seed : not used: nothing is random here
+    seed : of the halves of the pairs that the verdict compares
     progress : called when the work begins and when it ends
     device : not used: the work is one small decomposition
     pairs : (p, d_s) and (p, d_t) float32 arrays, row-aligned
@@ -198,7 +201,7 @@ def fit_procrustes(
         The pairs have other widths than the spaces, or differ in their numbers of rows.
     """
     solve = partial(whitened_procrustes, exponent=config.whitening)
-    return _fit("procrustes", source, target, pairs, progress, solve)
+    return _fit("procrustes", source, target, pairs, seed, progress, solve)
 
 
 def fit_ridge(
@@ -216,7 +219,7 @@ def fit_ridge(
     def solve(x: Float32, y: Float32) -> tuple[FloatArray, FloatArray]:
         return ridge(x, y, config.penalty), ridge(y, x, config.penalty)
 
-    return _fit("ridge", source, target, pairs, progress, solve)
+    return _fit("ridge", source, target, pairs, seed, progress, solve)
 
 
 def _fit(
@@ -224,6 +227,7 @@ def _fit(
     source: Float32,
     target: Float32,
     pairs: Pairs | None,
+    seed: int,
     progress: ProgressCallback | None,
     solve: Callable[[Float32, Float32], tuple[FloatArray, FloatArray]],
 ) -> LinearFit:
@@ -235,7 +239,13 @@ def _fit(
     report = progress or (lambda _: None)
     report(Progress(stage=method, step=0, total=1))
     left, right = Preprocessor.fit(source), Preprocessor.fit(target)
-    forward, backward = solve(left.apply(pairs[0]), right.apply(pairs[1]))
+    x, y = left.apply(pairs[0]), right.apply(pairs[1])
+    forward, backward = solve(x, y)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(x))
+    witnesses = [_tensor(solve(x[half], y[half])[0]) for half in (order[::2], order[1::2])]
+    a, b = (unit(_tensor(side.apply(rows))) for side, rows in ((left, source), (right, target)))
+    evidence = gather_evidence(_tensor(forward), (witnesses[0], witnesses[1]), a, b, rng)
     report(Progress(stage=method, step=1, total=1, remaining=0.0))
     return LinearFit(
         weight=forward.astype(np.float32),
@@ -243,7 +253,12 @@ def _fit(
         history=[],
         source=left,
         target=right,
+        verdict=verdict_from(evidence),
     )
+
+
+def _tensor(x: FloatArray) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(x, np.float32))
 
 
 def _check_aligned(x: FloatArray, y: FloatArray) -> None:

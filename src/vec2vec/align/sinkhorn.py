@@ -23,7 +23,7 @@ from pydantic import Field
 from vec2vec.align.anchors import Guess, first_guess
 from vec2vec.align.base import FitConfig, Progress, ProgressCallback, SpaceFit
 from vec2vec.align.judge import agreement, consistency, gather_evidence, verdict_from
-from vec2vec.align.whitening import Axes, polar, unit
+from vec2vec.align.whitening import Axes, polar, thin_svd, unit
 from vec2vec.preprocess import Preprocessor
 from vec2vec.translator import Space
 from vec2vec.vectors import Float32
@@ -210,7 +210,7 @@ def linear_spaces(
 
     A translation is scaled to a root mean square of 1, that of z; whitening and colouring alone do not keep it.
     """
-    u, _, vt = torch.linalg.svd(rotation, full_matrices=False)
+    u, _, vt = thin_svd(rotation)
     into, out_of, probes = [], [], []
     for side, turn in zip(sides, (u, vt.T), strict=True):
         scale = side.axes.scale(whitening)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import scipy.linalg
 import torch
 
 FLOOR = 1e-4  # of the greatest variance: directions below it are noise, and are not blown up
@@ -58,5 +59,19 @@ def unit(x: torch.Tensor) -> torch.Tensor:
 
 def polar(cross: torch.Tensor) -> torch.Tensor:
     """The isometry U V^T nearest to a matrix (r, s): for x^T y, the answer to Procrustes' problem (Schönemann 1966)."""
-    u, _, vt = torch.linalg.svd(cross, full_matrices=False)
+    u, _, vt = thin_svd(cross)
     return torch.mm(u, vt)
+
+
+def thin_svd(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """U (r, k), S (k,) and V^T (k, s) of a matrix (r, s), k the smaller width.
+
+    LAPACK's divide and conquer may not converge where many singular values are the same, as those of an isometry are;
+    its older QR iteration, in double precision, then does.
+    """
+    try:
+        u, s, vt = torch.linalg.svd(matrix, full_matrices=False)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        found = scipy.linalg.svd(matrix.double().cpu().numpy(), full_matrices=False, lapack_driver="gesvd")
+        u, s, vt = (torch.from_numpy(one).to(matrix) for one in found)
+    return u, s, vt

@@ -9,6 +9,7 @@ from importlib.resources import as_file, files
 import numpy as np
 
 SAMPLE_FILE = "sample.safetensors"
+VANISHING = 1e-30  # a vector below is quantised to zero: float32 has no accurate steps so small
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def quantise(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     x = np.asarray(x, dtype=np.float32)
     largest = np.abs(x).max(axis=1, keepdims=True)
-    scale = np.where(largest > 0, largest, 1.0).astype(np.float32) / np.float32(127)
+    scale = np.where(largest > VANISHING, largest, 1.0).astype(np.float32) / np.float32(127)
     return np.rint(x / scale).astype(np.int8), scale
 
 

@@ -1,0 +1,38 @@
+"""The verdict: its rule, and the second opinion on maps that other methods found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from vec2vec.align import second_opinion as module
+from vec2vec.align.judge import expected_top1
+from vec2vec.align.paired import ProcrustesConfig, fit_procrustes
+from vec2vec.align.second_opinion import second_opinion
+from vec2vec.align.sinkhorn import SinkhornConfig
+from vec2vec.translator import linear_spaces
+from vec2vec.verdict import Verdict
+
+
+def test_the_expectation_grows_with_the_consistency_and_lies_in_its_interval() -> None:
+    found = [expected_top1(c) for c in np.linspace(0, 1, 201)]
+    assert all(0 <= low <= expected <= high <= 1 for expected, low, high in found)
+    assert all(np.diff([expected for expected, *_ in found]) >= 0)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_second_opinion_tells_a_right_map_from_a_wrong_one(
+    world: Any, monkeypatch: pytest.MonkeyPatch, right: bool
+) -> None:
+    small = {"guesses": 5, "clusters": 12, "trial_rounds": 20, "early_rounds": 20, "early_rows": 500}
+    small |= {"half_rounds": 8, "half_rows": 700, "attempts": 1}
+    monkeypatch.setattr(module, "SinkhornConfig", lambda: SinkhornConfig(**small))
+    pairs = world.source_eval, world.target_eval if right else world.target_eval[::-1].copy()
+    known = fit_procrustes(world.source, world.target, ProcrustesConfig(), seed=0, pairs=pairs)
+    spaces = linear_spaces(known.source, known.target, known.weight)
+    verdict = second_opinion(spaces, world.source, world.target, seed=0, device=torch.device("cpu"))
+    assert isinstance(verdict, Verdict)
+    assert verdict.label == ("aligned" if right else "not aligned")

@@ -136,7 +136,7 @@ def test_the_default_methods(dummy: Dummy) -> None:
 
 
 def test_nothing_global_changes(dummy: Dummy) -> None:
-    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    state, threads, precision = torch.get_rng_state(), torch.get_num_threads(), torch.get_float32_matmul_precision()
     numpy_state = np.random.get_state()[1].copy()  # noqa: NPY002 - the global one is what must not change
     x = vectors()
     before = x.copy()
@@ -147,6 +147,7 @@ def test_nothing_global_changes(dummy: Dummy) -> None:
         with pytest.raises(type(error)):
             fit(x, vectors(seed=1), "dummy", threads=1)
     assert torch.get_num_threads() == threads
+    assert torch.get_float32_matmul_precision() == precision
     assert torch.equal(torch.get_rng_state(), state)
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
     np.testing.assert_array_equal(x, before)

@@ -113,14 +113,13 @@ def fit(
         options["pairs"] = known.source, known.target
         if known.warning:
             warnings.warn(known.warning, Vec2VecWarning, stacklevel=2)
-    with limited_threads(threads):
+    with limited_threads(threads), fast_products():
         used_threads = torch.get_num_threads()
         result = run(left.vectors, right.vectors, settings, seed=seed, progress=progress, device=where, **options)
-    verdict = result.verdict
-    if verdict is None:
-        from vec2vec.align.second_opinion import second_opinion
+        verdict = result.verdict
+        if verdict is None:
+            from vec2vec.align.second_opinion import second_opinion
 
-        with limited_threads(threads):
             verdict = second_opinion(result.spaces(), left.vectors, right.vectors, seed=seed, device=where)
     verdict = verdict or _not_judged(name)
     record = {
@@ -171,6 +170,21 @@ def limited_threads(threads: int | None) -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(before)
+
+
+@contextmanager
+def fast_products() -> Iterator[None]:
+    """Let torch multiply float32 matrices in the fastest way that is precise to 8 bits, within the block.
+
+    The fitters' samples are noisier than that. On CPUs this chooses oneDNN's product in place of MKL's, which is twice
+    as fast on some even where it rounds nothing; on GPUs, TF32.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _load_sides(

@@ -17,6 +17,8 @@ from vec2vec.align.sinkhorn import (
     Reporter,
     Side,
     SinkhornConfig,
+    bag,
+    bagging_work,
     final_schedule,
     final_work,
     half_work,
@@ -67,7 +69,8 @@ def fit(
     """
     rng = np.random.default_rng(seed)
     natives, (x, y) = prepare(source, target, config, device or torch.device("cpu"))
-    report = Reporter(progress, 3 * half_work(x, y, config) + final_work(x, y, config))
+    work = 3 * half_work(x, y, config) + bagging_work(x, y, config) + final_work(x, y, config)
+    report = Reporter(progress, work)
     a = _along(x.axes, natives[0], pairs[0])
     b = _along(y.axes, natives[1], pairs[1])
     order = torch.from_numpy(rng.permutation(len(a))).to(a.device)
@@ -75,8 +78,9 @@ def fit(
         _from_pairs(half_x, half_y, a[order[i::2]], b[order[i::2]], config, rng, report, f"half {i + 1}")
         for i, (half_x, half_y) in enumerate(zip(x.halves(rng), y.halves(rng), strict=True))
     ]
-    start = _from_pairs(x, y, a, b, config, rng, report, "all pairs")
     known = Pairs(a, b, _weight(len(a), config))
+    first = _from_pairs(x, y, a, b, config, rng, report, "all pairs")
+    start = bag([first], x, y, config, rng, report, known)
     rotation = refine(x, y, start, final_schedule(config), rng, report, "all rows", known)
     verdict = judge(rotation, (witnesses[0], witnesses[1]), x, y, config.whitening, rng)
     source_space, target_space = linear_spaces(natives, (x, y), rotation, config.whitening)

@@ -1,7 +1,8 @@
 """Sinkhorn-Procrustes, the fast default: alternate optimal transport between samples and a rotation.
 
 Read from top to bottom: `fit` prepares both sides, `witness` solves the problem from nothing on one half of the rows,
-twice, `refine` improves the mean of the two on all rows, and `vec2vec.align.judge` says how much to trust it.
+twice; where the two are consistent, `bag` solves it again on other halves, from what the two say of the strongest axes;
+`refine` improves the mean of all on all rows, and `vec2vec.align.judge` says how much to trust it.
 
 Each round of `refine` draws a sample of either side, transports the mapped source onto the target by entropic optimal
 transport, and rotates the source onto the barycentres of its transport plan (Wasserstein-Procrustes: Grave et al. 2018,
@@ -33,6 +34,7 @@ MIN_EXPONENT = -80.0  # exp of less is zero in float32
 PROBE_ROWS = 2000  # of a side, to measure a similarity's spread and a candidate's score
 PROBE_TEMPERATURE = 0.15  # of the transport that witnesses are compared by
 ROUND_WORK, GUESS_WORK = 3.0, 20.0  # what a round and a first guess cost at any size, as `Schedule.work` counts
+FAINT = 1e-4  # a random direction beside a known one of length 1, which it must not turn
 CONSENT = 0.1  # consistency of two witnesses on the probe from which on they are taken to be right together
 
 
@@ -46,11 +48,13 @@ class SinkhornConfig(FitConfig):
     attempts : at either half, at most, while no two maps from different halves are consistent
     guesses : first guesses of an attempt
     clusters, starts, cluster_rows : of a first guess
-    temperature : of the transport, first to last, in standard deviations of the similarities
+    temperature : of the transport within a half, first to last, in standard deviations of the similarities
     balancing : Sinkhorn iterations of a round
     trial_rounds : the refinement by which one of two likely guesses is chosen
     early_rounds, early_rows : the refinement of that one; rows of the source, twice as many of the target
     half_rounds, half_rows : the refinement within a half that follows
+    bags : further divisions into halves, either half giving one more map to the mean
+    kept_axes : the strongest, of which such a map starts with what is known; of the others it starts with nothing
     rounds, round_rows : the refinement on all rows
     """
 
@@ -68,6 +72,8 @@ class SinkhornConfig(FitConfig):
     early_rows: int = Field(default=1_000, ge=16)
     half_rounds: int = Field(default=24, ge=1)
     half_rows: int = Field(default=2_500, ge=16)
+    bags: int = Field(default=1, ge=0)
+    kept_axes: int = Field(default=30, ge=2)
     rounds: int = Field(default=30, ge=1)
     round_rows: int = Field(default=6_000, ge=16)
 
@@ -168,9 +174,10 @@ def fit(
     """
     rng = np.random.default_rng(seed)
     native, (x, y) = prepare(source, target, config, device or torch.device("cpu"))
-    report = Reporter(progress, 2 * witness_work(x, y, config) + final_work(x, y, config))
+    work = 2 * witness_work(x, y, config) + bagging_work(x, y, config) + final_work(x, y, config)
+    report = Reporter(progress, work)
     witnesses = independent_witnesses(x, y, config, rng, report)
-    start = consensus(witnesses, x, y, config.whitening, rng)
+    start = consensus(witnesses, x, y, config, rng, report)
     rotation = refine(x, y, start, final_schedule(config), rng, report, "all rows")
     verdict = judge(rotation, witnesses, x, y, config.whitening, rng)
     source_space, target_space = linear_spaces(native, (x, y), rotation, config.whitening)
@@ -317,9 +324,9 @@ def half_schedules(config: SinkhornConfig) -> tuple[Schedule, Schedule]:
 
 def final_schedule(config: SinkhornConfig) -> Schedule:
     """The refinement on all rows: a step that shrinks, so that the last maps are averaged."""
-    cold = config.temperature[1]
+    hot = config.temperature[0]
     fixed = (config.whitening, config.whitening)
-    return Schedule(config.rounds, config.round_rows, (1.5 * cold, cold), fixed, (0.6, 0.15), config.balancing)
+    return Schedule(config.rounds, config.round_rows, (hot, 0.8 * hot), fixed, (0.6, 0.15), config.balancing)
 
 
 def witness_work(x: Side, y: Side, config: SinkhornConfig) -> float:
@@ -333,19 +340,54 @@ def half_work(x: Side, y: Side, config: SinkhornConfig) -> float:
     return sum(one.rounds * one.work(x, y) for one in half_schedules(config))
 
 
+def bagging_work(x: Side, y: Side, config: SinkhornConfig) -> float:
+    """What `bag` costs, as `Schedule.work` counts."""
+    return 2 * config.bags * half_work(x, y, config)
+
+
 def final_work(x: Side, y: Side, config: SinkhornConfig) -> float:
     """What the refinement on all rows costs, as `Schedule.work` counts."""
     return config.rounds * final_schedule(config).work(x, y)
 
 
 def consensus(
-    witnesses: tuple[torch.Tensor, torch.Tensor], x: Side, y: Side, whitening: float, rng: np.random.Generator
+    witnesses: tuple[torch.Tensor, torch.Tensor],
+    x: Side,
+    y: Side,
+    config: SinkhornConfig,
+    rng: np.random.Generator,
+    report: Reporter,
 ) -> torch.Tensor:
-    """The mean of two consistent witnesses, since their errors are their own; else the one that transports best."""
-    probe = x.draw(PROBE_ROWS, whitening, rng)
+    """The mean of two consistent witnesses and their bags, since errors are their own; else the better transport."""
+    probe = x.draw(PROBE_ROWS, config.whitening, rng)
     if consistency(unit(probe @ witnesses[0]), unit(probe @ witnesses[1])) > CONSENT:
-        return polar(torch.stack(witnesses).mean(dim=0))
-    return best_transport(witnesses, x, y, whitening, rng)
+        return bag(witnesses, x, y, config, rng, report)
+    report.expect(-bagging_work(x, y, config))
+    return best_transport(witnesses, x, y, config.whitening, rng)
+
+
+def bag(
+    maps: Sequence[torch.Tensor],
+    x: Side,
+    y: Side,
+    config: SinkhornConfig,
+    rng: np.random.Generator,
+    report: Reporter,
+    pairs: Pairs | None = None,
+) -> torch.Tensor:
+    """The mean of maps that are about right and of more of their kind (bagging: Breiman 1996, "Bagging predictors").
+
+    Each of these is refined on a half of the rows, from the mean's strongest axes alone: what a map says of the weaker
+    ones depends on where it started, so that one that knew them would repeat the mean's errors.
+    """
+    known = polar(torch.stack(list(maps)).mean(dim=0))
+    every = list(maps)
+    for i in range(config.bags):
+        for j, (half_x, half_y) in enumerate(zip(x.halves(rng), y.halves(rng), strict=True), 1):
+            start = FAINT * torch.from_numpy(rng.standard_normal(known.shape)).to(known)
+            start[: config.kept_axes] = known[: config.kept_axes]
+            every.append(refine_half(half_x, half_y, polar(start), config, rng, report, f"bag {2 * i + j}", pairs))
+    return polar(torch.stack(every).mean(dim=0))
 
 
 def refine(
@@ -359,10 +401,12 @@ def refine(
     pairs: Pairs | None = None,
 ) -> torch.Tensor:
     """Alternate transport and rotation (module docstring) from a start (r, s); every round draws new samples."""
+    size = min(schedule.rows, len(x)), min(2 * schedule.rows, len(y))
+    scratch = x.rows.new_empty(size)  # the rounds share it: to allocate it takes as long as to fill it
     for i in range(schedule.rounds):
         temperature, whitening, step = schedule.at(i)
         sample, targets = x.draw(schedule.rows, whitening, rng), y.draw(2 * schedule.rows, whitening, rng)
-        barycentres, score = transport(sample @ rotation, targets, temperature, schedule.balancing)
+        barycentres, score = transport(sample @ rotation, targets, temperature, schedule.balancing, scratch)
         cross = sample.T @ unit(barycentres) / len(sample)
         if pairs is not None:
             known = x.axes.whiten(pairs.x, whitening).T @ y.axes.whiten(pairs.y, whitening) / len(pairs.x)
@@ -373,7 +417,7 @@ def refine(
 
 
 def transport(
-    mapped: torch.Tensor, targets: torch.Tensor, temperature: float, balancing: int
+    mapped: torch.Tensor, targets: torch.Tensor, temperature: float, balancing: int, scratch: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, float]:
     """Entropic optimal transport with uniform marginals (Cuturi 2013), by its barycentres.
 
@@ -382,12 +426,13 @@ def transport(
     mapped, targets : (n, s) and (m, s) tensors of (about) unit rows
     temperature : epsilon of exp(similarity / epsilon), in standard deviations of the similarities
     balancing : Sinkhorn iterations
+    scratch : (n, m) tensor to work in; what it holds is lost
 
     Returns
     -------
     (n, s) tensor, row i the mean of the targets by row i of the plan; and the mean cosine of rows to their barycentres
     """
-    kernel = mapped @ targets.T
+    kernel = torch.mm(mapped, targets.T, out=scratch)
     epsilon = temperature * float(kernel[:PROBE_ROWS].std())
     kernel -= kernel.amax(dim=1, keepdim=True)  # every row has a 1: nothing overflows, and no row is lost
     kernel.mul_(1.0 / epsilon).clamp_min_(MIN_EXPONENT).exp_()

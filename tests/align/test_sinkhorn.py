@@ -9,7 +9,7 @@ import vec2vec
 from vec2vec.align.anchors import first_guess, match_graphs
 from vec2vec.align.base import Progress
 from vec2vec.align.judge import agreement, consistency
-from vec2vec.align.sinkhorn import medoid, transport
+from vec2vec.align.sinkhorn import Reporter, SinkhornConfig, bag, medoid, prepare, transport
 from vec2vec.align.whitening import Axes, polar, unit
 
 SMALL = {
@@ -121,6 +121,25 @@ def test_a_few_pairs_are_enough_where_the_rows_alone_say_nothing():
     fit = vec2vec.fit(source, target, pairs=pairs, seed=0, **small)
     assert top1(fit.translator.translate(draw[2].astype(np.float32)), (draw[2] @ turn).astype(np.float32)) > 0.9
     assert fit.record["pairs"] == 40
+
+
+def test_bagging_finds_again_what_it_was_not_told(world):
+    config = SinkhornConfig(**{**SMALL, "bags": 1, "kept_axes": 2})
+    native, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    left, right = (
+        unit(torch.from_numpy(one.apply(rows)) @ side.axes.directions)
+        for one, rows, side in zip(native, (world.source_eval, world.target_eval), (x, y), strict=True)
+    )
+    known = polar(left.T @ right)
+    partly = torch.zeros_like(known)
+    partly[:2] = known[:2]
+    rng, report = np.random.default_rng(0), Reporter(None, 1.0)
+    bagged = bag([polar(partly)], x, y, config, rng, report)
+    assert agreement(polar(partly), known, left) < 0.8
+    assert agreement(bagged, known, left) > 0.9
+    assert {step["stage"] for step in report.history} >= {"bag 1", "bag 2"}
+    none = config.model_copy(update={"bags": 0})
+    torch.testing.assert_close(bag([known], x, y, none, rng, report), known)
 
 
 def test_graphs_that_are_alike_but_for_their_order_are_matched():

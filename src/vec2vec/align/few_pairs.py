@@ -41,7 +41,7 @@ class FewPairsConfig(SinkhornConfig):
     worth : the number of pairs that weigh as much as all the unpaired rows together
     """
 
-    worth: float = Field(default=300.0, gt=0.0)
+    worth: float = Field(default=1000.0, gt=0.0)
 
 
 def fit(

@@ -17,7 +17,7 @@ from vec2vec.preprocess import Preprocessor
 from vec2vec.vectors import Float32, is_numeric, one_line
 from vec2vec.verdict import Verdict
 
-BLOCK_VALUES = 2**26  # most values of a block of rows for the product: 256 MB
+BLOCK_VALUES = 2**22  # most values of a block of rows for the product: 16 MB
 PART_ROWS = 1024  # for what is done a value at a time
 FloatArray = npt.NDArray[np.floating[Any]]
 
@@ -157,7 +157,7 @@ class Translator:
         array = self._checked(x, source)
         start, end = self.space(source).preprocessor, self.space(target).preprocessor
         matrix, mean = self._map(source, target), torch.tensor(end.mean)
-        out = np.empty((len(array), end.width), dtype=np.float32)
+        out = _new(len(array), end.width)
         for rows, z in _preprocessed_blocks(array, start, length=end.radius):
             torch.addmm(mean, torch.from_numpy(z), matrix, out=torch.from_numpy(out[rows]))
             if end.norm is not None:
@@ -184,7 +184,7 @@ class Translator:
         array = self._checked(x, space)
         held = self.space(space)
         basis = torch.tensor(held.basis)
-        out = np.empty((len(array), held.latent_width), dtype=np.float32)
+        out = _new(len(array), held.latent_width)
         for rows, z in _preprocessed_blocks(array, held.preprocessor):
             torch.mm(torch.from_numpy(z), basis, out=torch.from_numpy(out[rows]))
         return out
@@ -398,8 +398,8 @@ def _preprocessed_blocks(
     """Rows of `x` block by block: where they are, and `length` times their z, in a buffer that the next overwrites.
 
     What is done a value at a time is numpy's, in one thread, on parts that stay in the cache: beside the product it
-    takes little, while starting and joining torch's threads takes some 10 ms where other work keeps the cores busy. For
-    the same reason blocks are large, so that there are few products.
+    takes little, while starting and joining torch's threads takes some 10 ms where other work keeps the cores busy.
+    Blocks are large enough for few products, and small enough for a buffer that costs little to have anew.
     """
     block_rows = max(1, min(len(x), BLOCK_VALUES // x.shape[1]))
     buffer = np.empty((block_rows, x.shape[1]), dtype=np.float32)
@@ -411,6 +411,12 @@ def _preprocessed_blocks(
                 np.subtract(x[part], preprocessor.mean, out=z, casting="unsafe")
             _rescale(z, length, least=preprocessor.least)
         yield rows, buffer[: rows.stop - start]
+
+
+def _new(rows: int, width: int) -> Float32:
+    """An array to be filled, from torch: numpy asks for huge pages, which can take longer than the product does."""
+    array: Float32 = torch.empty((rows, width), dtype=torch.float32).numpy()
+    return array
 
 
 def _parts(rows: slice) -> Iterator[slice]:

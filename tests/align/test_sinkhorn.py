@@ -174,14 +174,19 @@ def test_transport_is_balanced_and_follows_the_temperature():
     assert torch.allclose(sharp.mean(0), x.mean(0), atol=1e-3)  # uniform marginals
 
 
-def test_the_nearest_isometry_is_found_where_lapack_gives_up(monkeypatch):
+def gives_up(matrix, **kwargs):
+    raise torch.linalg.LinAlgError("did not converge")
+
+
+def gives_nan(matrix, **kwargs):
+    return matrix * torch.nan, matrix.diagonal(), matrix * torch.nan
+
+
+@pytest.mark.parametrize("lapack", [gives_up, gives_nan])
+def test_the_nearest_isometry_is_found_where_lapack_fails(lapack, monkeypatch):
     cross = torch.from_numpy(ortho_group.rvs(20, random_state=0)).float()
     expected = polar(cross)
-
-    def fails(*args, **kwargs):
-        raise torch.linalg.LinAlgError("did not converge")
-
-    monkeypatch.setattr(torch.linalg, "svd", fails)
+    monkeypatch.setattr(torch.linalg, "svd", lapack)
     torch.testing.assert_close(polar(cross), expected)
 
 

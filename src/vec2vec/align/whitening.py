@@ -66,12 +66,15 @@ def polar(cross: torch.Tensor) -> torch.Tensor:
 def thin_svd(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """U (r, k), S (k,) and V^T (k, s) of a matrix (r, s), k the smaller width.
 
-    LAPACK's divide and conquer may not converge where many singular values are the same, as those of an isometry are;
-    its older QR iteration, in double precision, then does.
+    LAPACK's divide and conquer may not converge where many singular values are the same, as those of an isometry are,
+    or give NaN without a word; its older QR iteration, in double precision, then serves.
     """
     try:
-        u, s, vt = torch.linalg.svd(matrix, full_matrices=False)
+        found = torch.linalg.svd(matrix, full_matrices=False)
+        if all(bool(one.isfinite().all()) for one in found):
+            return found[0], found[1], found[2]
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
-        found = scipy.linalg.svd(matrix.double().cpu().numpy(), full_matrices=False, lapack_driver="gesvd")
-        u, s, vt = (torch.from_numpy(one).to(matrix) for one in found)
+        pass
+    slower = scipy.linalg.svd(matrix.double().cpu().numpy(), full_matrices=False, lapack_driver="gesvd")
+    u, s, vt = (torch.from_numpy(one).to(matrix) for one in slower)
     return u, s, vt

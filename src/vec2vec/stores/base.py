@@ -112,6 +112,20 @@ def reading(name: object) -> Iterator[None]:
         raise InputError(f"{name}: cannot be read: {error.strerror or one_line(error)}") from error
 
 
+def check_input(path: Path) -> None:
+    """Raises InputError if `path` is no file with something in it."""
+    with reading(path):
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder; name a file in it")
+        if not path.exists():
+            raise InputError(f"{path}: there is no such file")
+        if not path.is_file():
+            raise InputError(f"{path}: is no regular file")
+        with open(path, "rb") as stream:
+            if not stream.read(1):
+                raise InputError(f"{path}: is empty: it has 0 bytes")
+
+
 def choose_key(name: object, wanted: str | None, candidates: Sequence[str], others: Sequence[str], what: str) -> str:
     """The key that holds the vectors: the one asked for, or the only candidate.
 

@@ -24,7 +24,8 @@ class Record:
 
     Attributes
     ----------
-    id : unique within the corpus; the row's number, counted from 0, where the corpus has no ids
+    id : unique within the corpus; where the corpus has no ids, the row's number, counted from 0 (of a hub dataset, with
+        its split: "train-0")
     text : as it stands in the corpus, not blank, and valid as UTF-8
     labels : () where there are none
     split : "train", "test", ...; None where the corpus has none
@@ -37,10 +38,18 @@ class Record:
 
 
 class Fault(NamedTuple):
-    """Why a row is no usable text: the kind, for the count, and what was found in this row."""
+    """Why a row is no usable text.
+
+    Attributes
+    ----------
+    kind : for the count
+    detail : what was found in this row
+    usual : it belongs to this corpus, as a mail that is nothing but a forward: left out and counted under any setting
+    """
 
     kind: str
     detail: str = ""
+    usual: bool = False
 
     def __str__(self) -> str:
         return self.kind + (f" ({self.detail})" if self.detail else "")
@@ -55,12 +64,14 @@ class Row(NamedTuple):
     where : how an error points at it: "line 8", "row 7 (counted from 0)"
     values : by column; empty where the row could not be read
     fault : what the source found wrong
+    split : that it belongs to, where the source knows it otherwise than from a column
     """
 
     number: int
     where: str
     values: Mapping[str, Any]
     fault: Fault | None = None
+    split: str | None = None
 
 
 class TextSource(Protocol):
@@ -163,7 +174,7 @@ class Corpus:
     columns : which of its columns hold what
     on_bad_rows : what to do with a row whose text is null, no string, empty or blank, or not UTF-8, whose id is null or
         stands in an earlier row, or which is malformed: "error" raises, "skip" leaves it out and counts it
-    split : of all records, where the source has no such column
+    split : the only one whose rows are read; None reads all
     label_descriptions : a description for each label, where they are known
     """
 
@@ -203,17 +214,20 @@ class Corpus:
         tally = Tally() if tally is None else tally
         ids = HashSet()
         for row in self.source.rows(self.columns.names()):
+            if self.split is not None and not row.fault and self._split_of(row) != self.split:
+                continue
             tally.seen += 1
             made = row.fault or self._record(row, ids)
             if isinstance(made, Record):
                 tally.records += 1
                 yield made
                 continue
-            if self.on_bad_rows == "error":
+            if self.on_bad_rows == "error" and not made.usual:
                 raise InputError(f"{self.name}: {row.where}: {made}; {WHAT_TO_DO}")
             tally.add(made, row.where)
         if tally.seen == 0:
-            raise InputError(f"{self.name}: there are no texts in it")
+            where = "in it" if self.split is None else f"of the split '{self.split}' in it"
+            raise InputError(f"{self.name}: there are no texts {where}")
         if tally.records == 0:
             raise InputError(f"{self.name}: none of its {tally.seen:,} rows is a usable text; {tally.summary()}")
 
@@ -225,7 +239,7 @@ class Corpus:
         fault = text_fault(text)
         if fault:
             return fault
-        name = str(row.number)
+        name = str(row.number) if row.split is None else f"{row.split}-{row.number}"
         if columns.id is not None:
             value = values.get(columns.id)
             if value is None or value == "":
@@ -233,9 +247,12 @@ class Corpus:
             name = str(value)
             if not ids.add(name):
                 return Fault("its id stands in an earlier row", repr(name))
-        split = values.get(columns.split) if columns.split else self.split
         labels = as_labels(values.get(columns.labels)) if columns.labels else ()
-        return Record(name, text, labels, None if split is None else str(split))
+        return Record(name, text, labels, self._split_of(row))
+
+    def _split_of(self, row: Row) -> str | None:
+        split = row.values.get(self.columns.split) if self.columns.split else None
+        return row.split if split in (None, "") else str(split)
 
 
 def text_fault(text: Any) -> Fault | None:

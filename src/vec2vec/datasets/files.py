@@ -151,8 +151,6 @@ class Parquet:
     """A table; only the columns asked for are read."""
 
     def __init__(self, path: Path) -> None:
-        import pyarrow as pa
-
         self.path = path
         self.name = str(path)
         with _parquet(path) as file:
@@ -161,7 +159,7 @@ class Parquet:
             groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
             self._batch_rows = window_rows(sum(group.total_byte_size for group in groups) // rows, MOST_BATCH_ROWS)
         self.names = tuple(schema.names)
-        self.text_names = tuple(field.name for field in schema if _is_text(pa, field.type))
+        self.text_names = tuple(field.name for field in schema if is_text(field.type))
 
     def rows(self, columns: Sequence[str]) -> Iterator[Row]:
         for column in columns:
@@ -169,7 +167,7 @@ class Parquet:
         number = 0
         with _parquet(self.path) as file:
             for batch in file.iter_batches(self._batch_rows, columns=list(columns)):
-                cells = [_cells(batch.column(name)) for name in columns]
+                cells = [cells_of(batch.column(name)) for name in columns]
                 for row in zip(*cells, strict=True):
                     fault = next((cell for cell in row if isinstance(cell, Fault)), None)
                     values = {} if fault else dict(zip(columns, row, strict=True))
@@ -267,12 +265,15 @@ def _seekable(path: Path) -> Iterator[IO[bytes] | Path]:
         yield whole
 
 
-def _is_text(pa: Any, kind: Any) -> bool:
+def is_text(kind: Any) -> bool:
+    """Whether a type of pyarrow is that of strings."""
+    import pyarrow as pa
+
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
     return bool(pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_string_view(value))
 
 
-def _cells(column: Any) -> list[Any]:
+def cells_of(column: Any) -> list[Any]:
     """The values of a column; a Fault in place of a string that is not UTF-8."""
     try:
         values: list[Any] = column.to_pylist()

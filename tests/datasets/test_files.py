@@ -128,16 +128,16 @@ def test_labels_single_several_numeric_and_none(tmp_path: Path) -> None:
 
 
 def test_one_text_of_many_is_read_in_bounded_memory(tmp_path: Path) -> None:
-    """300 texts of 1 MB, of which a pass holds a few at a time; each comes whole."""
+    """100 texts of 1 MB, of which a pass holds a few at a time; each comes whole."""
     long = "a word " * 150_000
     pq.write_table(
-        pa.table({"text": pa.DictionaryArray.from_arrays(pa.array([0] * 300, pa.int32()), [long]).cast(pa.string())}),
+        pa.table({"text": pa.DictionaryArray.from_arrays(pa.array([0] * 100, pa.int32()), [long]).cast(pa.string())}),
         tmp_path / "x.parquet",
         use_dictionary=False,
-        row_group_size=50,
+        row_group_size=10,
     )
     with gzip.open(tmp_path / "x.jsonl.gz", "wt", compresslevel=1) as stream:
-        for i in range(300):
+        for i in range(100):
             stream.write(json.dumps({"id": i, "text": long}) + "\n")
     for name in ("x.parquet", "x.jsonl.gz"):
         before = pa.total_allocated_bytes()
@@ -149,8 +149,8 @@ def test_one_text_of_many_is_read_in_bounded_memory(tmp_path: Path) -> None:
             peak = max(peak, pa.total_allocated_bytes() - before)
         peak += tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert lengths == [len(long)] * 300
-        assert peak < 120e6, (name, peak)
+        assert lengths == [len(long)] * 100
+        assert peak < 60e6, (name, peak)
 
 
 def test_a_pass_may_stop_early(tmp_path: Path) -> None:

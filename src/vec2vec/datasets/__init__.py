@@ -69,7 +69,7 @@ def open_corpus(
         a file, .jsonl, .csv, .tsv, .parquet or .txt (a line a text), each also as .gz;
         a name of `CORPORA`, or NAME:PATH for a local copy of that corpus;
         a dataset of the hub, or a folder laid out like one, as hf:NAME:SPLIT:COLUMN:CONFIG, of which all but the name
-        may be left out. `::column` at the end names the column of the texts, too.
+        may be left out. After a file or name, `::column` names the column of the texts.
     column : of the texts; by default "text", or the only column that is named like one or holds strings
     id_column : of unique ids; by default "id" and the like, else rows are numbered from 0
     label_column : of labels, a list or a single one; by default "labels", "label" and the like, if there is one
@@ -86,7 +86,7 @@ def open_corpus(
     MissingExtraError : a hub dataset without the `datasets` library
     """
     text = os.fspath(uri)
-    place, mark, key = text.partition("::")
+    place, mark, key = (text, "", "") if text.startswith(SCHEME) else text.partition("::")
     if not place or (mark and not key):
         raise InputError(f"{text!r}: is no file name; write it as path or path::column")
     column = _one(text, "column", key or None, column)

@@ -6,7 +6,7 @@ import json
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -121,8 +121,8 @@ def write_corpus(
     done = _Pass(corpus, preparation or Preparation(), Splitter(seed, 0), {ALL: rows}, progress)
     with ExitStack() as stack:
         files = {file: stack.enter_context(_uncommitted(file, force)) for file in (path, sidecar)}
-        with writing(path):
-            done.write({ALL: _open_writer(path.suffix[1:].lower(), files[path].stream)})
+        with writing(path), _opened_writer(path.suffix[1:].lower(), files[path].stream) as writer:
+            done.write({ALL: writer})
         record = _record(corpus, done, {"rows": rows, "seed": seed if rows else None})
         with writing(sidecar):
             files[sidecar].stream.write(_as_json(record))
@@ -175,7 +175,9 @@ def write_split(
     with atomic_folder(path, partial(check_folder, force=force)) as folder:
         with ExitStack() as stack:
             streams = {name: stack.enter_context(open(folder / f"{name}.{format}", "xb")) for name in most}
-            done.write({name: _open_writer(format, stream) for name, stream in streams.items()})
+            with ExitStack() as writers:
+                opened = {name: writers.enter_context(_opened_writer(format, file)) for name, file in streams.items()}
+                done.write(opened)
             for stream in streams.values():
                 _sync(stream)
         empty = [name for name in most if not done.rows[name]]
@@ -259,7 +261,6 @@ class _Pass:
                 chars = 0
         for name, chunk in chunks.items():
             writers[name].write(chunk)
-            writers[name].close()
 
     def _last_ranks(self) -> dict[str, int]:
         """By set, the highest rank that is still in the sample."""
@@ -290,8 +291,17 @@ class Writer(Protocol):
     def close(self) -> None: ...
 
 
-def _open_writer(format: str, stream: BinaryIO) -> Writer:
-    return ParquetWriter(stream) if format == "parquet" else JsonLinesWriter(stream)
+@contextmanager
+def _opened_writer(format: str, stream: BinaryIO) -> Iterator[Writer]:
+    """A writer for one block. It is closed in any case: else pyarrow would write once more when it is disposed of."""
+    writer: Writer = ParquetWriter(stream) if format == "parquet" else JsonLinesWriter(stream)
+    try:
+        yield writer
+    except BaseException:
+        with suppress(Exception):  # what it writes is removed, if it can be written at all
+            writer.close()
+        raise
+    writer.close()
 
 
 class ParquetWriter:

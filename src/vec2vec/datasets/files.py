@@ -72,13 +72,15 @@ class JsonLines:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = str(path)
-        first = [row for row in islice(self.rows(()), LOOK_AHEAD) if row.fault is None]
-        if not first:
-            raise InputError(
-                f'{path}: holds no JSON object; each line is one, as in {{"id": 1, "text": "Good morning"}}'
-            )
-        self.names = tuple(dict.fromkeys(name for row in first for name in row.values))
-        self.text_names = tuple(n for n in self.names if any(isinstance(row.values.get(n), str) for row in first))
+        texts: dict[str, bool] = {}  # by column, whether it has held a string
+        for row in islice(self.rows(()), LOOK_AHEAD):
+            for name, value in row.values.items():
+                texts[name] = texts.get(name, False) or isinstance(value, str)
+        if not texts:
+            example = '{"id": 1, "text": "Good morning"}'
+            raise InputError(f"{path}: holds no JSON object; each line is one, as in {example}")
+        self.names = tuple(texts)
+        self.text_names = tuple(name for name, held in texts.items() if held)
 
     def rows(self, columns: Sequence[str]) -> Iterator[Row]:
         number = 0
@@ -256,11 +258,11 @@ def _seekable(path: Path) -> Iterator[IO[bytes] | Path]:
         yield path
         return
     with tempfile.TemporaryFile() as whole:
-        try:
-            with _opened(path) as stream:
+        with _opened(path) as stream:
+            try:
                 shutil.copyfileobj(stream, whole, BUFFER_BYTES)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise InputError(f"{path}: is no whole .gz ({one_line(error)})") from error
+            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+                raise InputError(f"{path}: is no whole .gz ({one_line(error)})") from error
         whole.seek(0)
         yield whole
 

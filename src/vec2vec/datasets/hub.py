@@ -119,10 +119,11 @@ class HubDataset:
     def _failures(self) -> Iterator[None]:
         """Whatever the library raises becomes an InputError in one line; its own notes on retries are not shown."""
         library = _library(self.name)
-        log = logging.getLogger("huggingface_hub")
-        level = log.level
+        logs = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
+        levels = [log.level for log in logs]
         bars = library.is_progress_bar_enabled()
-        log.setLevel(logging.ERROR)
+        for log in logs:
+            log.setLevel(logging.CRITICAL)
         if not sys.stderr.isatty():
             library.disable_progress_bars()
         try:
@@ -140,9 +141,10 @@ class HubDataset:
                 f"{self._scheme}:./{folder}"
             ) from error
         except (OSError, ValueError, RuntimeError, library.exceptions.DatasetsError) as error:
-            raise InputError(f"{self.name}: cannot be read: {one_line(error)}") from error
+            raise InputError(f"{self.name}: cannot be read: {one_line(error.__cause__ or error)}") from error
         finally:
-            log.setLevel(level)
+            for log, level in zip(logs, levels, strict=True):
+                log.setLevel(level)
             if bars:
                 library.enable_progress_bars()
 

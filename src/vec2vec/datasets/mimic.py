@@ -32,7 +32,7 @@ IN_ERROR = Fault("the note is marked as an error", usual=True)
 
 @dataclass(frozen=True)
 class Layout:
-    """The files of a layout and their columns, in lower case.
+    """The files of a layout, in whatever case, and their columns, in lower case.
 
     Attributes
     ----------
@@ -58,9 +58,9 @@ class Layout:
 LAYOUTS = (
     Layout(
         "pseudo re-identified MIMIC-III",
-        ("subject_id_to_notes_1b.csv", "subject_id_to_notes_1a.csv", "subject_id_to_notes_original.csv"),
-        "subject_id_to_medcat.csv",
-        "medcat_descriptions.csv",
+        ("SUBJECT_ID_to_NOTES_1b.csv", "SUBJECT_ID_to_NOTES_1a.csv", "SUBJECT_ID_to_NOTES_original.csv"),
+        "SUBJECT_ID_to_MedCAT.csv",
+        "MedCAT_Descriptions.csv",
         "subject_id",
         None,
         "code",
@@ -69,9 +69,9 @@ LAYOUTS = (
     ),
     Layout(
         "MIMIC-III",
-        ("noteevents.csv",),
-        "diagnoses_icd.csv",
-        "d_icd_diagnoses.csv",
+        ("NOTEEVENTS.csv",),
+        "DIAGNOSES_ICD.csv",
+        "D_ICD_DIAGNOSES.csv",
         "hadm_id",
         "row_id",
         "icd9_code",
@@ -173,15 +173,15 @@ def _find(folder: Path) -> tuple[Layout, Path, Path, Path]:
     for path in sorted(folder.rglob("*.csv*")):
         found.setdefault(path.name.lower().removesuffix(".gz"), path)
     for layout in LAYOUTS:
-        notes = next((found[name] for name in layout.notes if name in found), None)
+        notes = next((found[name.lower()] for name in layout.notes if name.lower() in found), None)
         if notes is None:
             continue
-        missing = [name for name in (layout.diagnoses, layout.titles) if name not in found]
+        missing = [name for name in (layout.diagnoses, layout.titles) if name.lower() not in found]
         if missing:
             raise InputError(
                 f"{folder}: holds the notes of {layout.name} ({notes.name}), but no {' and no '.join(missing)}"
             )
-        return layout, notes, found[layout.diagnoses], found[layout.titles]
+        return layout, notes, found[layout.diagnoses.lower()], found[layout.titles.lower()]
     known = "; ".join(f"{layout.name}: {layout.notes[0]}" for layout in LAYOUTS)
     raise InputError(f"{folder}: holds no notes of MIMIC ({known}), plain or as .gz")
 

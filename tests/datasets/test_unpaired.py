@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vec2vec.datasets import Preparation, Record, Splitter, Tally, deduplicate, open_corpus, write_split
+from vec2vec.datasets.base import HashSet
 from vec2vec.datasets.unpaired import HELD_OUT, SETS, SOURCE, TARGET, normalise
 from vec2vec.errors import InputError
 
@@ -138,6 +140,17 @@ def test_a_set_without_texts_is_an_error_that_leaves_nothing(tmp_path: Path) -> 
     with pytest.raises(InputError, match="of its 1 texts none falls into the set"):
         write_split(open_corpus(tmp_path / "x.txt"), tmp_path / "out", preparation=Preparation())
     assert [path.name for path in tmp_path.iterdir()] == ["x.txt"]
+
+
+def test_what_was_seen_is_remembered_in_few_bytes() -> None:
+    seen = HashSet()
+    tracemalloc.start()
+    assert all(seen.add(f"text {i}") for i in range(30_000))
+    assert tracemalloc.get_traced_memory()[0] < 24 * 30_000
+    tracemalloc.stop()
+    assert not any(seen.add(f"text {i}") for i in range(30_000))
+    assert seen.add("text 30000")
+    assert len(seen) == 30_001
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, 2.0])

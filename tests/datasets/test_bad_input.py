@@ -109,7 +109,7 @@ FILES: dict[str, tuple[str, Content, str]] = {
     "a folder": ("x.jsonl", lambda path: path.mkdir(), "is a folder"),
     "an empty file": ("x.txt", b"", "is empty"),
     "unknown suffix": ("x.doc", b"text", "the suffix '.doc' is unknown; texts are read from .jsonl"),
-    "no suffix": ("x", b"text", "there is no suffix"),
+    "no suffix": ("x", b"text", "there is no suffix; texts are read from"),
     "gz of nothing known": ("x.tar.gz", b"text", "the suffix '.tar' is unknown"),
     "no object at all": ("x.jsonl", b"1\n2\n", "holds no JSON object"),
     "header only": ("x.csv", b"id,text\n", "there are no texts in it"),

@@ -178,16 +178,18 @@ def test_what_is_there_stays_without_force(file: Path, tmp_path: Path) -> None:
 
 def test_other_folders_and_the_input_are_not_replaced(file: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "notes.txt").write_text("keep me")
+    (tmp_path / "mine" / "notes").write_text("keep me")
     with pytest.raises(OutputError, match="is a folder that holds something else"):
         write_split(open_corpus(file), tmp_path / "mine", force=True)
     with pytest.raises(OutputError, match="is a file; a split needs a folder"):
-        write_split(open_corpus(file), file, force=True)
+        write_split(open_corpus(file), tmp_path / "mine" / "notes", force=True)
     with pytest.raises(OutputError, match="does not exist; make it first"):
         write_split(open_corpus(file), tmp_path / "a" / "b")
     with pytest.raises(OutputError, match="is the input itself"):
         write_corpus(open_corpus(file), file, force=True)
-    with pytest.raises(OutputError, match=r"a corpus is written to \.parquet or \.jsonl"):
+    with pytest.raises(OutputError, match=r"is written to one file, \.parquet or \.jsonl"):
         write_corpus(open_corpus(file), tmp_path / "out.csv")
-    assert (tmp_path / "mine" / "notes.txt").read_text() == "keep me"
+    with pytest.raises(OutputError, match="a split is written to a folder; name one without a suffix"):
+        write_split(open_corpus(file), tmp_path / "out.parquet")
+    assert (tmp_path / "mine" / "notes").read_text() == "keep me"
     assert len(records(file)) == LINES

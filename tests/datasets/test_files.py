@@ -114,6 +114,27 @@ def test_the_text_is_found_by_its_name_or_where_there_is_no_other(
     assert texts(open_corpus(tmp_path / "x.jsonl")) == [f"the {chosen}"]
 
 
+def test_one_split_of_a_file(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "x.jsonl", ROWS)
+    tally = Tally()
+    assert list(open_corpus(tmp_path / "x.jsonl", split="test").records(tally)) == RECORDS[2:]
+    assert (tally.seen, tally.bad) == (1, 0)
+    with pytest.raises(InputError, match="there are no texts of the split 'dev' in it"):
+        list(open_corpus(tmp_path / "x.jsonl", split="dev").records())
+
+
+def test_columns_that_are_not_wanted(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "x.jsonl", [{"id": 1, "text": "a", "label": "x"}, {"id": 1, "text": "b", "label": "y"}])
+    corpus = open_corpus(tmp_path / "x.jsonl", id_column="", label_column="")
+    assert list(corpus.records()) == [Record("0", "a"), Record("1", "b")]
+
+
+@pytest.mark.parametrize("name", ["tweettopics", "tweettopics:folder"])
+def test_a_name_that_nothing_has(name: str) -> None:
+    with pytest.raises(InputError, match=rf"{name}: is no file and no known corpus \(nq, .* did you mean 'tweettopic'"):
+        open_corpus(name)
+
+
 def test_no_column_with_texts(tmp_path: Path) -> None:
     write_parquet(tmp_path / "x.parquet", [{"n": 3, "x": 0.5}])
     with pytest.raises(InputError, match="no column holds texts; it has 'n', 'x'"):

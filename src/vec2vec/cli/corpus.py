@@ -84,7 +84,7 @@ def corpus(
         ),
     ] = BadTexts.error,
     column: Annotated[str | None, typer.Option(help="Column of the texts.")] = None,
-    id_column: Annotated[str | None, typer.Option(help="Column of the ids.")] = None,
+    id_column: Annotated[str | None, typer.Option(help="Column of the ids; empty for row numbers.")] = None,
     label_column: Annotated[str | None, typer.Option(help="Column of the labels.")] = None,
     split: Annotated[str | None, typer.Option(help="Read only this split of the corpus.")] = None,
     config: Annotated[str | None, typer.Option(help="Configuration of a hub dataset.")] = None,

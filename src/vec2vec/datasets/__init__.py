@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 
@@ -71,9 +72,10 @@ def open_corpus(
         a dataset of the hub, or a folder laid out like one, as hf:NAME:SPLIT:COLUMN:CONFIG, of which all but the name
         may be left out. After a file or name, `::column` names the column of the texts.
     column : of the texts; by default "text", or the only column that is named like one or holds strings
-    id_column : of unique ids; by default "id" and the like, else rows are numbered from 0
-    label_column : of labels, a list or a single one; by default "labels", "label" and the like, if there is one
-    split_column : by default "split", if there is one
+    id_column : of unique ids; by default "id" and the like, else rows are numbered from 0, as they are for ""
+    label_column : of labels, a list or a single one; by default "labels", "label" and the like, if there is one; "" for
+        none
+    split_column : by default "split", if there is one; "" for none
     split : read only this one; of the hub also a part of it, as "train[:1000]"
     config, revision : of a hub dataset
     stream : read a hub dataset without storing it
@@ -106,8 +108,11 @@ def open_corpus(
         descriptions = dict(found)
         column = column if column in source.names else None  # of `enron`, it names a column of the copy
     else:
+        file = Path(place).expanduser()
+        if not file.suffix and not file.exists():
+            raise InputError(_unknown(place))
         refuse_hub_settings(text, config, revision, stream)
-        source = open_file(Path(place).expanduser())
+        source = open_file(file)
     return Corpus(
         source,
         _columns(source, column, id_column, label_column, split_column),
@@ -115,6 +120,13 @@ def open_corpus(
         split=split and split.partition("[")[0],
         label_descriptions=descriptions,
     )
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name.partition(":")[0], CORPORA, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    known = ", ".join(CORPORA)
+    return f"{name}: is no file and no known corpus ({known}); a dataset of the hub is written hf:{name}{hint}"
 
 
 def _one(uri: str, what: str, named: str | None, asked: str | None) -> str | None:

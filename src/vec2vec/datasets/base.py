@@ -336,9 +336,9 @@ def check_column(name: str, wanted: str, names: Sequence[str]) -> str:
 
 
 def choose_other(name: str, wanted: str | None, usual: Sequence[str], names: Sequence[str]) -> str | None:
-    """The column asked for, or the first of the usual names that is there, or None."""
+    """The column asked for (none, if that is ""), or the first of the usual names that is there, or None."""
     if wanted is not None:
-        return check_column(name, wanted, names)
+        return check_column(name, wanted, names) if wanted else None
     return next((column for column in usual if column in names), None)
 
 

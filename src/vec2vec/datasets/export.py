@@ -112,7 +112,7 @@ def write_corpus(
     """
     path = Path(out).expanduser()
     if path.suffix.lower() not in SUFFIXES:
-        raise OutputError(f"{path}: a corpus is written to {' or '.join(SUFFIXES)}")
+        raise OutputError(f"{path}: a corpus that is not split is written to one file, {' or '.join(SUFFIXES)}")
     sidecar = path.with_name(path.name + ".json")
     if path.exists() and Path(corpus.name).exists() and path.samefile(corpus.name):
         raise OutputError(f"{path}: is the input itself; choose another name for the output")
@@ -170,6 +170,8 @@ def write_split(
     most = {SOURCE: rows, TARGET: rows} | ({HELD_OUT: held_out_rows} if held_out > 0 else {})
     done = _Pass(corpus, preparation or Preparation(), splitter, most, progress)
     path = Path(out).expanduser()
+    if path.suffix.lower() in SUFFIXES:
+        raise OutputError(f"{path}: a split is written to a folder; name one without a suffix")
     with writing(path):
         path = path.resolve()
     with atomic_folder(path, partial(check_folder, force=force)) as folder:

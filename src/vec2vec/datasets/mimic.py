@@ -8,6 +8,9 @@ anywhere in the folder:
 - MIMIC-III: NOTEEVENTS.csv, DIAGNOSES_ICD.csv, D_ICD_DIAGNOSES.csv; diseases by stay;
 - MIMIC-IV: discharge.csv or radiology.csv, diagnoses_icd.csv, d_icd_diagnoses.csv; diseases by stay.
 
+The paper parts the patients. A split by texts (`vec2vec corpus --split-unpaired`) may put two notes of one patient on
+different sides.
+
 A label is a code, such as "C0020538", "icd9:4019" or "icd10:I10", its description the title that the copy gives.
 """
 

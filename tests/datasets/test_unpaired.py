@@ -157,3 +157,10 @@ def test_what_was_seen_is_remembered_in_few_bytes() -> None:
 def test_a_share_that_is_none(share: float) -> None:
     with pytest.raises(InputError, match="it is a share, from 0 to less than 1"):
         Splitter(0, share)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_a_seed_that_is_none(seed: int) -> None:
+    with pytest.raises(InputError, match="it is a number from 0 to less than"):
+        Splitter(seed)
+    assert Splitter(2**64 - 1).place("x") != Splitter(0).place("x")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from hashlib import blake2b
 from typing import Any, Literal, NamedTuple, Protocol
 
 from vec2vec.errors import InputError
+from vec2vec.stores.base import check_key, listed
 
 OnBadRows = Literal["error", "skip"]
 
@@ -327,12 +327,8 @@ def choose_text(name: str, wanted: str | None, source: TextSource) -> str:
 
 
 def check_column(name: str, wanted: str, names: Sequence[str]) -> str:
-    """`wanted`, if it is one of `names`; an InputError that lists them and names the nearest if not."""
-    if wanted in names:
-        return wanted
-    near = difflib.get_close_matches(wanted, names, n=1)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
-    raise InputError(f"{name}: there is no column '{wanted}'; it has {listed(names)}{hint}")
+    """`wanted`, if it is one of the columns; an InputError that lists them and names the nearest if not."""
+    return check_key(name, wanted, names, "column")
 
 
 def choose_other(name: str, wanted: str | None, usual: Sequence[str], names: Sequence[str]) -> str | None:
@@ -340,11 +336,3 @@ def choose_other(name: str, wanted: str | None, usual: Sequence[str], names: Seq
     if wanted is not None:
         return check_column(name, wanted, names) if wanted else None
     return next((column for column in usual if column in names), None)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names for a message."""
-    if not names:
-        return "none"
-    shown = ", ".join(f"'{name}'" for name in names[:12])
-    return shown + (f" and {len(names) - 12} more" if len(names) > 12 else "")

@@ -42,6 +42,8 @@ def open_file(path: Path) -> TextSource:
     ------
     InputError : a file that is missing, empty, unreadable, damaged, or of an unknown suffix
     """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file in it, or, if it is that of a dataset, hf:{path}")
     suffix = suffix_of(path)
     if suffix not in SUFFIXES:
         what = f"the suffix '{suffix}' is unknown" if suffix else "there is no suffix"

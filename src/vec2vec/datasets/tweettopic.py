@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from vec2vec.datasets.base import Fault, Row, TextSource, listed
+from vec2vec.datasets.base import Fault, Row, TextSource
 from vec2vec.errors import InputError
+from vec2vec.stores.base import listed
 
 # In the order of the dataset's card (`cardiffnlp/tweet_topic_multilingual`), by which its column `label` is numbered.
 TOPICS: dict[str, str] = {

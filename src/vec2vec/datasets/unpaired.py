@@ -61,6 +61,8 @@ class Splitter:
     def __init__(self, seed: int = 0, held_out: float = 0.1) -> None:
         if not 0 <= held_out < 1:
             raise InputError(f"held_out is {held_out}; it is a share, from 0 to less than 1")
+        if not 0 <= seed < ONE:
+            raise InputError(f"seed is {seed}; it is a number from 0 to less than 2^64")
         self.seed = seed
         self.held_out = held_out
         self._bound = int(held_out * ONE)

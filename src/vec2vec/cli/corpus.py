@@ -56,7 +56,7 @@ def corpus(
         bool, typer.Option("--split-unpaired", help="Write two disjoint sets, source and target, and a held-out one.")
     ] = False,
     held_out: Annotated[
-        float | None, typer.Option(help="Share of the texts that is held out [default: 0.1].", show_default=False)
+        float | None, typer.Option(help="Share of the texts that is held out, 0.1 by default.", show_default=False)
     ] = None,
     rows: Annotated[
         int | None, typer.Option(min=1, help="Write at most this many texts, of either side if split: a random sample.")
@@ -72,7 +72,7 @@ def corpus(
         ),
     ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Where to cut, with --tokenizer [default: 64].", show_default=False)
+        int | None, typer.Option(min=1, help="Where to cut, with --tokenizer; 64 by default.", show_default=False)
     ] = None,
     keep_duplicates: Annotated[
         bool, typer.Option("--keep-duplicates", help="Keep texts that an earlier one equals, but for case and spacing.")

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from vec2vec.errors import InputError, OutputError
 from vec2vec.stores.atomic import atomic_file, check_output
-from vec2vec.stores.base import BATCH_ROWS, SinkSpec, VectorSink, VectorSource, reading
+from vec2vec.stores.base import BATCH_ROWS, SinkSpec, VectorSink, VectorSource, check_input
 from vec2vec.stores.sampling import RowSource, Sample, draw_sample, sample_rows
 from vec2vec.vectors import Float32
 
@@ -80,16 +80,7 @@ def open_source(uri: str | os.PathLike[str]) -> VectorSource:
     InputError : a file that is missing, unreadable, damaged or empty, or that holds no such vectors
     """
     path, key = parse_uri(uri)
-    with reading(path):
-        if path.is_dir():
-            raise InputError(f"{path}: is a folder; name a file in it")
-        if not path.exists():
-            raise InputError(f"{path}: there is no such file")
-        if not path.is_file():
-            raise InputError(f"{path}: is no regular file")
-        with open(path, "rb") as stream:
-            if not stream.read(1):
-                raise InputError(f"{path}: is empty: it has 0 bytes")
+    check_input(path)
     source: VectorSource = _store(path).source(path, key)
     return source
 

@@ -15,13 +15,14 @@ from vec2vec.verdict import Verdict
 POOL = 4096  # the pool that the expected top-1 speaks of
 ALIGNED, NOT_ALIGNED = 0.3, 0.05  # of the expected top-1
 CALIBRATION = (  # logit of the consistency, expected top-1, and the interval that most cases fell into
-    (-4.5, 0.00, 0.00, 0.05),
+    (-6.0, 0.00, 0.00, 0.05),
+    (-4.5, 0.01, 0.00, 0.12),
     (-3.2, 0.02, 0.00, 0.20),
     (-2.9, 0.05, 0.00, 0.40),
     (-2.2, 0.30, 0.05, 0.65),
-    (-1.4, 0.60, 0.30, 0.80),
-    (1.4, 0.75, 0.50, 0.90),
-    (4.6, 0.85, 0.65, 0.98),
+    (-1.4, 0.58, 0.25, 0.80),
+    (1.4, 0.74, 0.45, 0.88),
+    (4.6, 0.82, 0.58, 0.96),
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vec2vec.align import second_opinion as module
-from vec2vec.align.judge import expected_top1
+from vec2vec.align.judge import expected_top1, verdict_from
 from vec2vec.align.paired import ProcrustesConfig, fit_procrustes
 from vec2vec.align.second_opinion import second_opinion
 from vec2vec.align.sinkhorn import SinkhornConfig
@@ -21,6 +21,12 @@ def test_the_expectation_grows_with_the_consistency_and_lies_in_its_interval() -
     found = [expected_top1(c) for c in np.linspace(0, 1, 201)]
     assert all(0 <= low <= expected <= high <= 1 for expected, low, high in found)
     assert all(np.diff([expected for expected, *_ in found]) >= 0)
+
+
+@pytest.mark.parametrize(("rows", "label"), [(999, "uncertain"), (1000, "aligned")])
+def test_few_rows_are_never_aligned(rows: int, label: str) -> None:
+    assert verdict_from({"consistency": 0.9, "rows": rows}).label == label
+    assert verdict_from({"consistency": 0.001, "rows": rows}).label == "not aligned"
 
 
 @pytest.mark.parametrize("right", [True, False])

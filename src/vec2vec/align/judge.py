@@ -14,6 +14,7 @@ from vec2vec.verdict import Verdict
 
 POOL = 4096  # the pool that the expected top-1 speaks of
 ALIGNED, NOT_ALIGNED = 0.3, 0.05  # of the expected top-1
+LEAST_ROWS = 1000  # below, two maps find one another's translations by chance too often to call them aligned
 CALIBRATION = (  # logit of the consistency, expected top-1, and the interval that most cases fell into
     (-6.0, 0.00, 0.00, 0.05),
     (-4.5, 0.01, 0.00, 0.12),
@@ -99,12 +100,12 @@ def verdict_from(evidence: dict[str, float]) -> Verdict:
     Returns
     -------
     Verdict: `aligned` where the expected top-1 among 4,096 is 0.3 or more, `not aligned` where it is below 0.05, and
-    `uncertain` between.
+    `uncertain` between, or where fewer than 1,000 rows would be all that speaks for `aligned`.
     """
     expected, low, high = expected_top1(evidence["consistency"])
     words = f"expected top-1 among {POOL:,}: {expected:.2f} ({low:.2f} to {high:.2f})"
     found = f"two fits on disjoint halves find one another's translations in {evidence['consistency']:.0%} of cases"
-    if expected >= ALIGNED:
+    if expected >= ALIGNED and evidence["rows"] >= LEAST_ROWS:
         return Verdict("aligned", expected, (low, high), evidence, f"Aligned: {found}; {words}.")
     if expected < NOT_ALIGNED:
         sentence = f"Not aligned: {found}; {words}. More rows, a closer corpus, or a few known pairs would help."

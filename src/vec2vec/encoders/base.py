@@ -42,7 +42,7 @@ class EncoderOptions(BaseModel):
     )
     backend: Literal["torch", "onnx"] = Field(default="torch", description="Of sentence-transformers.")
     batch_tokens: int | None = Field(
-        default=None, ge=1, description="Tokens in a batch, padding included; None: 4,096 on a CPU, 65,536 on a GPU."
+        default=None, ge=1, description="Tokens in a batch, padding included; None: 2,048 on a CPU, 65,536 on a GPU."
     )
     threads: int | None = Field(default=None, ge=1, description="CPU threads; None: all cores.")
     trust_remote_code: bool = Field(default=False, description="Run Python code that comes with a model.")

@@ -218,7 +218,9 @@ class _Run:
         """The records of a window that have a vector, and the vectors."""
         items = [as_item(record, images=self.images) for record in window]
         keys = [item_key(item) for item in items]
-        first = {key: i for i, key in reversed(list(enumerate(keys)))}  # each text once
+        first: dict[bytes, int] = {}  # each text once
+        for i, key in enumerate(keys):
+            first.setdefault(key, i)
         known = self.cache.get(list(first))
         missing = [i for key, i in first.items() if key not in known]
         fresh = np.empty((len(missing), self.encoder.width), np.float32)

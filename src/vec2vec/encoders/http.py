@@ -141,6 +141,7 @@ class HttpEncoder:
         try:
             with _OPENER.open(request, timeout=self.options.timeout) as answer:
                 content: bytes = answer.read(MOST_BYTES + 1)
+                due = answer.length  # what is still to come: reading does not mind if it never does
         except urllib.error.HTTPError as error:
             with error:
                 said = self._hide(_message(error))
@@ -154,6 +155,8 @@ class HttpEncoder:
             return _Failure(f"the connection broke off ({self._hide(one_line(error))})", True)
         if len(content) > MOST_BYTES:
             return _Failure(f"the answer has more than {MOST_BYTES // 2**20} MiB", False)
+        if due:
+            return _Failure(f"the connection broke off, {due:,} bytes before the end of the answer", True)
         return content
 
     def _vectors(self, content: bytes, rows: int) -> Float32:

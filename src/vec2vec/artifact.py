@@ -7,10 +7,9 @@ import json
 import math
 import os
 import re
-import secrets
-import shutil
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +20,7 @@ from vec2vec import __version__
 from vec2vec.card import model_card
 from vec2vec.errors import ArtifactError, InputError, OutputError
 from vec2vec.preprocess import Preprocessor
-from vec2vec.stores.atomic import writing
+from vec2vec.stores.atomic import atomic_folder, check_parent, writing
 from vec2vec.translator import Space, Translator
 from vec2vec.vectors import Float32, one_line
 from vec2vec.verdict import Label, Verdict
@@ -76,14 +75,8 @@ def save(translator: Translator, folder: str | os.PathLike[str], *, force: bool 
     path = Path(folder).expanduser()
     with writing(path):
         path = path.resolve()
-        _check_folder(path, force=force)
-        temporary = _beside(path, "tmp")
-        try:
-            temporary.mkdir()
-            _write_files(translator, temporary)
-            _take_place(temporary, path, force=force)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with atomic_folder(path, partial(_check_folder, force=force)) as temporary:
+        _write_files(translator, temporary)
 
 
 def load(
@@ -177,10 +170,7 @@ def _download(
 
 def _check_folder(path: Path, *, force: bool) -> None:
     """Raises OutputError if a translator could not be put at `path`."""
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: its folder {path.parent} does not exist; make it first")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise OutputError(f"{path}: its folder {path.parent} cannot be written to")
+    check_parent(path)
     if not path.exists():
         return
     if not path.is_dir():
@@ -264,26 +254,6 @@ def _write(path: Path, content: bytes) -> None:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
-
-
-def _take_place(temporary: Path, path: Path, *, force: bool) -> None:
-    """Rename a finished folder to its name; an old translator there goes only once the new one stands."""
-    _check_folder(path, force=force)  # something may have appeared meanwhile
-    if not path.exists():
-        os.rename(temporary, path)
-        return
-    old = _beside(path, "old")
-    os.rename(path, old)
-    try:
-        os.rename(temporary, path)
-    except BaseException:
-        os.rename(old, path)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{suffix}")
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

@@ -64,8 +64,8 @@ def _stage_lines() -> Callable[[Progress], None]:
 
 
 @contextmanager
-def row_progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a callback of (rows done, rows in all); silent where stderr is not a terminal."""
+def row_progress(title: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Give a callback of (rows done, rows in all or None); silent where stderr is not a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars

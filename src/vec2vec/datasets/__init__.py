@@ -1,7 +1,8 @@
-"""Corpora: texts with ids, labels and splits, from files, by one call and in bounded memory."""
+"""Corpora: texts with ids, labels and splits, from files, the hub, or by name, in bounded memory."""
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 
@@ -17,11 +18,35 @@ from vec2vec.datasets.base import (
     choose_other,
     choose_text,
 )
+from vec2vec.datasets.export import Export, Preparation, write_corpus, write_split
 from vec2vec.datasets.files import SUFFIXES, open_file
+from vec2vec.datasets.hub import SCHEME, HubDataset, parse_hub_uri, refuse_hub_settings
+from vec2vec.datasets.named import CORPORA, NamedCorpus, open_named
+from vec2vec.datasets.sequences import MAX_TOKENS, Cutter, open_cutter
+from vec2vec.datasets.unpaired import Splitter, deduplicate
 from vec2vec.errors import InputError
 from vec2vec.vectors import ID_COLUMNS
 
-__all__ = ["SUFFIXES", "Columns", "Corpus", "OnBadRows", "Record", "Tally", "open_corpus"]
+__all__ = [
+    "CORPORA",
+    "MAX_TOKENS",
+    "SUFFIXES",
+    "Columns",
+    "Corpus",
+    "Cutter",
+    "Export",
+    "NamedCorpus",
+    "OnBadRows",
+    "Preparation",
+    "Record",
+    "Splitter",
+    "Tally",
+    "deduplicate",
+    "open_corpus",
+    "open_cutter",
+    "write_corpus",
+    "write_split",
+]
 
 
 def open_corpus(
@@ -31,37 +56,84 @@ def open_corpus(
     id_column: str | None = None,
     label_column: str | None = None,
     split_column: str | None = None,
+    split: str | None = None,
+    config: str | None = None,
+    revision: str | None = None,
+    stream: bool = False,
     on_bad_rows: OnBadRows = "error",
 ) -> Corpus:
     """A corpus, to be read in one or more passes of `Corpus.records`.
 
     Parameters
     ----------
-    uri : a file, .jsonl, .csv, .tsv, .parquet or .txt (a line a text), each also as .gz, with `::column` for the column
-        of the texts
+    uri : one of
+        a file, .jsonl, .csv, .tsv, .parquet or .txt (a line a text), each also as .gz;
+        a name of `CORPORA`, or NAME:PATH for a local copy of that corpus;
+        a dataset of the hub, or a folder laid out like one, as hf:NAME:SPLIT:COLUMN:CONFIG, of which all but the name
+        may be left out. After a file or name, `::column` names the column of the texts.
     column : of the texts; by default "text", or the only column that is named like one or holds strings
-    id_column : of unique ids; by default "id" and the like, else rows are numbered from 0
-    label_column : of labels, a list or a single one; by default "labels", "label" and the like, if there is one
-    split_column : by default "split", if there is one
+    id_column : of unique ids; by default "id" and the like, else rows are numbered from 0, as they are for ""
+    label_column : of labels, a list or a single one; by default "labels", "label" and the like, if there is one; "" for
+        none
+    split_column : by default "split", if there is one; "" for none
+    split : read only this one; of the hub also a part of it, as "train[:1000]"
+    config, revision : of a hub dataset
+    stream : read a hub dataset without storing it
     on_bad_rows : see `Corpus`
 
     Raises
     ------
-    InputError : a file that is missing, unreadable, damaged or empty; a column that is missing or not to be told
+    InputError : a file or dataset that is missing, unreachable, unreadable, damaged or empty; a column that is missing
+        or not to be told
+    MissingExtraError : a hub dataset without the `datasets` library
     """
-    path, column = _parse(uri, column)
-    source = open_file(path)
-    columns = _columns(source, column, id_column, label_column, split_column)
-    return Corpus(source, columns, on_bad_rows=on_bad_rows)
+    text = os.fspath(uri)
+    place, mark, key = (text, "", "") if text.startswith(SCHEME) else text.partition("::")
+    if not place or (mark and not key):
+        raise InputError(f"{text!r}: is no file name; write it as path or path::column")
+    column = _one(text, "column", key or None, column)
+    descriptions = {}
+    source: TextSource
+    name, _, path = place.partition(":")
+    if place.startswith(SCHEME):
+        hub = parse_hub_uri(place)
+        column = _one(text, "column", hub.column, column)
+        split = _one(text, "split", hub.split, split)
+        config = _one(text, "config", hub.config, config)
+        source = HubDataset(hub.name, config=config, split=split, revision=revision, stream=stream)
+    elif name in CORPORA:
+        source, found = open_named(
+            name, path or None, column=column, config=config, split=split, revision=revision, stream=stream
+        )
+        descriptions = dict(found)
+        column = column if column in source.names else None  # of `enron`, it names a column of the copy
+    else:
+        file = Path(place).expanduser()
+        if not file.suffix and not file.exists():
+            raise InputError(_unknown(place))
+        refuse_hub_settings(text, config, revision, stream)
+        source = open_file(file)
+    return Corpus(
+        source,
+        _columns(source, column, id_column, label_column, split_column),
+        on_bad_rows=on_bad_rows,
+        split=split and split.partition("[")[0],
+        label_descriptions=descriptions,
+    )
 
 
-def _parse(uri: str | os.PathLike[str], column: str | None) -> tuple[Path, str | None]:
-    text, mark, key = os.fspath(uri).partition("::")
-    if not text or (mark and not key):
-        raise InputError(f"{os.fspath(uri)!r}: is no file name; write it as path or path::column")
-    if key and column is not None and key != column:
-        raise InputError(f"{os.fspath(uri)}: names the column '{key}', and '{column}' is asked for")
-    return Path(text).expanduser(), key or column
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name.partition(":")[0], CORPORA, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    known = ", ".join(CORPORA)
+    return f"{name}: is no file and no known corpus ({known}); a dataset of the hub is written hf:{name}{hint}"
+
+
+def _one(uri: str, what: str, named: str | None, asked: str | None) -> str | None:
+    """What the uri names, or what is asked for beside it; an InputError if they differ."""
+    if named is not None and asked is not None and named != asked:
+        raise InputError(f"{uri}: names the {what} '{named}', and '{asked}' is asked for")
+    return asked if named is None else named
 
 
 def _columns(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal, NamedTuple, Protocol
 
 from vec2vec.errors import InputError
+from vec2vec.stores.base import check_key, listed
 
 OnBadRows = Literal["error", "skip"]
 
@@ -24,7 +25,8 @@ class Record:
 
     Attributes
     ----------
-    id : unique within the corpus; the row's number, counted from 0, where the corpus has no ids
+    id : unique within the corpus; where the corpus has no ids, the row's number, counted from 0 (of a hub dataset, with
+        its split: "train-0")
     text : as it stands in the corpus, not blank, and valid as UTF-8
     labels : () where there are none
     split : "train", "test", ...; None where the corpus has none
@@ -37,10 +39,18 @@ class Record:
 
 
 class Fault(NamedTuple):
-    """Why a row is no usable text: the kind, for the count, and what was found in this row."""
+    """Why a row is no usable text.
+
+    Attributes
+    ----------
+    kind : for the count
+    detail : what was found in this row
+    usual : it belongs to this corpus, as a mail that is nothing but a forward: left out and counted under any setting
+    """
 
     kind: str
     detail: str = ""
+    usual: bool = False
 
     def __str__(self) -> str:
         return self.kind + (f" ({self.detail})" if self.detail else "")
@@ -55,12 +65,14 @@ class Row(NamedTuple):
     where : how an error points at it: "line 8", "row 7 (counted from 0)"
     values : by column; empty where the row could not be read
     fault : what the source found wrong
+    split : that it belongs to, where the source knows it otherwise than from a column
     """
 
     number: int
     where: str
     values: Mapping[str, Any]
     fault: Fault | None = None
+    split: str | None = None
 
 
 class TextSource(Protocol):
@@ -136,26 +148,48 @@ class Tally:
 
 
 class HashSet:
-    """Remembers texts by 8 bytes of their hash, about 100 bytes each in memory.
+    """Remembers texts by 8 bytes of their hash, in 12 to 24 bytes each.
 
-    Of 10 million texts, the chance that any two share a hash is 3 in a million.
+    Of 10 million texts, the chance that any two share a hash is 3 in a million. The table is open-addressed with linear
+    probing; 0 marks a free slot.
     """
 
     def __init__(self) -> None:
-        self._seen: set[int] = set()
+        self._slots = array("Q", bytes(8 * 1024))
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
 
     def add(self, text: str) -> bool:
         """Whether the text is new."""
-        digest = int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
-        before = len(self._seen)
-        self._seen.add(digest)
-        return len(self._seen) > before
+        digest = int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") or 1
+        if not self._put(digest):
+            return False
+        self._count += 1
+        if 3 * self._count > 2 * len(self._slots):
+            old, self._slots = self._slots, array("Q", bytes(16 * len(self._slots)))
+            for digest in old:
+                if digest:
+                    self._put(digest)
+        return True
+
+    def _put(self, digest: int) -> bool:
+        slots = self._slots
+        mask = len(slots) - 1
+        i = digest & mask
+        while slots[i]:
+            if slots[i] == digest:
+                return False
+            i = (i + 1) & mask
+        slots[i] = digest
+        return True
 
 
 class Corpus:
     """Texts with ids, labels and splits, read in bounded memory and as often as needed.
 
-    Ids are checked to be unique, which takes about 100 bytes of memory for each; row numbers need no check.
+    Ids are checked to be unique, by 12 to 24 bytes of memory for each; row numbers need no check.
 
     Parameters
     ----------
@@ -163,7 +197,7 @@ class Corpus:
     columns : which of its columns hold what
     on_bad_rows : what to do with a row whose text is null, no string, empty or blank, or not UTF-8, whose id is null or
         stands in an earlier row, or which is malformed: "error" raises, "skip" leaves it out and counts it
-    split : of all records, where the source has no such column
+    split : the only one whose rows are read; None reads all
     label_descriptions : a description for each label, where they are known
     """
 
@@ -203,17 +237,20 @@ class Corpus:
         tally = Tally() if tally is None else tally
         ids = HashSet()
         for row in self.source.rows(self.columns.names()):
+            if self.split is not None and not row.fault and self._split_of(row) != self.split:
+                continue
             tally.seen += 1
             made = row.fault or self._record(row, ids)
             if isinstance(made, Record):
                 tally.records += 1
                 yield made
                 continue
-            if self.on_bad_rows == "error":
+            if self.on_bad_rows == "error" and not made.usual:
                 raise InputError(f"{self.name}: {row.where}: {made}; {WHAT_TO_DO}")
             tally.add(made, row.where)
         if tally.seen == 0:
-            raise InputError(f"{self.name}: there are no texts in it")
+            where = "in it" if self.split is None else f"of the split '{self.split}' in it"
+            raise InputError(f"{self.name}: there are no texts {where}")
         if tally.records == 0:
             raise InputError(f"{self.name}: none of its {tally.seen:,} rows is a usable text; {tally.summary()}")
 
@@ -225,7 +262,7 @@ class Corpus:
         fault = text_fault(text)
         if fault:
             return fault
-        name = str(row.number)
+        name = str(row.number) if row.split is None else f"{row.split}-{row.number}"
         if columns.id is not None:
             value = values.get(columns.id)
             if value is None or value == "":
@@ -233,9 +270,12 @@ class Corpus:
             name = str(value)
             if not ids.add(name):
                 return Fault("its id stands in an earlier row", repr(name))
-        split = values.get(columns.split) if columns.split else self.split
         labels = as_labels(values.get(columns.labels)) if columns.labels else ()
-        return Record(name, text, labels, None if split is None else str(split))
+        return Record(name, text, labels, self._split_of(row))
+
+    def _split_of(self, row: Row) -> str | None:
+        split = row.values.get(self.columns.split) if self.columns.split else None
+        return row.split if split in (None, "") else str(split)
 
 
 def text_fault(text: Any) -> Fault | None:
@@ -287,24 +327,12 @@ def choose_text(name: str, wanted: str | None, source: TextSource) -> str:
 
 
 def check_column(name: str, wanted: str, names: Sequence[str]) -> str:
-    """`wanted`, if it is one of `names`; an InputError that lists them and names the nearest if not."""
-    if wanted in names:
-        return wanted
-    near = difflib.get_close_matches(wanted, names, n=1)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
-    raise InputError(f"{name}: there is no column '{wanted}'; it has {listed(names)}{hint}")
+    """`wanted`, if it is one of the columns; an InputError that lists them and names the nearest if not."""
+    return check_key(name, wanted, names, "column")
 
 
 def choose_other(name: str, wanted: str | None, usual: Sequence[str], names: Sequence[str]) -> str | None:
-    """The column asked for, or the first of the usual names that is there, or None."""
+    """The column asked for (none, if that is ""), or the first of the usual names that is there, or None."""
     if wanted is not None:
-        return check_column(name, wanted, names)
+        return check_column(name, wanted, names) if wanted else None
     return next((column for column in usual if column in names), None)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names for a message."""
-    if not names:
-        return "none"
-    shown = ", ".join(f"'{name}'" for name in names[:12])
-    return shown + (f" and {len(names) - 12} more" if len(names) > 12 else "")

@@ -42,6 +42,8 @@ def open_file(path: Path) -> TextSource:
     ------
     InputError : a file that is missing, empty, unreadable, damaged, or of an unknown suffix
     """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file in it, or, if it is that of a dataset, hf:{path}")
     suffix = suffix_of(path)
     if suffix not in SUFFIXES:
         what = f"the suffix '{suffix}' is unknown" if suffix else "there is no suffix"
@@ -72,13 +74,15 @@ class JsonLines:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = str(path)
-        first = [row for row in islice(self.rows(()), LOOK_AHEAD) if row.fault is None]
-        if not first:
-            raise InputError(
-                f'{path}: holds no JSON object; each line is one, as in {{"id": 1, "text": "Good morning"}}'
-            )
-        self.names = tuple(dict.fromkeys(name for row in first for name in row.values))
-        self.text_names = tuple(n for n in self.names if any(isinstance(row.values.get(n), str) for row in first))
+        texts: dict[str, bool] = {}  # by column, whether it has held a string
+        for row in islice(self.rows(()), LOOK_AHEAD):
+            for name, value in row.values.items():
+                texts[name] = texts.get(name, False) or isinstance(value, str)
+        if not texts:
+            example = '{"id": 1, "text": "Good morning"}'
+            raise InputError(f"{path}: holds no JSON object; each line is one, as in {example}")
+        self.names = tuple(texts)
+        self.text_names = tuple(name for name, held in texts.items() if held)
 
     def rows(self, columns: Sequence[str]) -> Iterator[Row]:
         number = 0
@@ -151,8 +155,6 @@ class Parquet:
     """A table; only the columns asked for are read."""
 
     def __init__(self, path: Path) -> None:
-        import pyarrow as pa
-
         self.path = path
         self.name = str(path)
         with _parquet(path) as file:
@@ -161,7 +163,7 @@ class Parquet:
             groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
             self._batch_rows = window_rows(sum(group.total_byte_size for group in groups) // rows, MOST_BATCH_ROWS)
         self.names = tuple(schema.names)
-        self.text_names = tuple(field.name for field in schema if _is_text(pa, field.type))
+        self.text_names = tuple(field.name for field in schema if is_text(field.type))
 
     def rows(self, columns: Sequence[str]) -> Iterator[Row]:
         for column in columns:
@@ -169,7 +171,7 @@ class Parquet:
         number = 0
         with _parquet(self.path) as file:
             for batch in file.iter_batches(self._batch_rows, columns=list(columns)):
-                cells = [_cells(batch.column(name)) for name in columns]
+                cells = [cells_of(batch.column(name)) for name in columns]
                 for row in zip(*cells, strict=True):
                     fault = next((cell for cell in row if isinstance(cell, Fault)), None)
                     values = {} if fault else dict(zip(columns, row, strict=True))
@@ -258,21 +260,24 @@ def _seekable(path: Path) -> Iterator[IO[bytes] | Path]:
         yield path
         return
     with tempfile.TemporaryFile() as whole:
-        try:
-            with _opened(path) as stream:
+        with _opened(path) as stream:
+            try:
                 shutil.copyfileobj(stream, whole, BUFFER_BYTES)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise InputError(f"{path}: is no whole .gz ({one_line(error)})") from error
+            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+                raise InputError(f"{path}: is no whole .gz ({one_line(error)})") from error
         whole.seek(0)
         yield whole
 
 
-def _is_text(pa: Any, kind: Any) -> bool:
+def is_text(kind: Any) -> bool:
+    """Whether a type of pyarrow is that of strings."""
+    import pyarrow as pa
+
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
     return bool(pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_string_view(value))
 
 
-def _cells(column: Any) -> list[Any]:
+def cells_of(column: Any) -> list[Any]:
     """The values of a column; a Fault in place of a string that is not UTF-8."""
     try:
         values: list[Any] = column.to_pylist()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -40,10 +41,7 @@ def check_output(path: Path, *, force: bool = False) -> None:
             raise OutputError(f"{path}: is no regular file")
         if path.exists() and not force:
             raise OutputError(f"{path}: exists already; choose another name, or replace it with --force (force=True)")
-        if not path.parent.is_dir():
-            raise OutputError(f"{path}: its folder {path.parent} does not exist; make it first")
-        if not os.access(path.parent, os.W_OK | os.X_OK):
-            raise OutputError(f"{path}: its folder {path.parent} cannot be written to")
+        check_parent(path)
 
 
 class AtomicFile:
@@ -86,6 +84,53 @@ def atomic_file(path: Path, *, force: bool = False) -> Iterator[BinaryIO]:
     except BaseException:
         file.abort()
         raise
+
+
+@contextmanager
+def atomic_folder(path: Path, check: Callable[[Path], None]) -> Iterator[Path]:
+    """A folder beside `path` to fill in one block, which then takes its place; removed if the block does not end well.
+
+    Parameters
+    ----------
+    path : absolute; an old folder there goes only once the new one stands
+    check : raises OutputError if no folder may be put at `path`; called before the block, and after it once more
+    """
+    temporary = _beside(path, "tmp")
+    try:
+        with writing(path):
+            check(path)
+            temporary.mkdir()
+            yield temporary
+            check(path)  # something may have appeared meanwhile
+            _take_place(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_parent(path: Path) -> None:
+    """Raises OutputError if nothing can be put into the folder of `path`."""
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: its folder {path.parent} does not exist; make it first")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: its folder {path.parent} cannot be written to")
+
+
+def _take_place(temporary: Path, path: Path) -> None:
+    if not path.exists():
+        os.rename(temporary, path)
+        return
+    old = _beside(path, "old")
+    os.rename(path, old)
+    try:
+        os.rename(temporary, path)
+    except BaseException:
+        os.rename(old, path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{suffix}")
 
 
 class AtomicSink:

@@ -143,19 +143,24 @@ def choose_key(name: object, wanted: str | None, candidates: Sequence[str], othe
     """
     known = [*candidates, *others]
     if wanted is not None:
-        if wanted in known:
-            return wanted
-        near = difflib.get_close_matches(wanted, known, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise InputError(f"{name}: there is no {what} '{wanted}'; it has {_listed(known)}{hint}")
+        return check_key(name, wanted, known, what)
     if len(candidates) == 1:
         return candidates[0]
     if not candidates:
-        raise InputError(f"{name}: no {what} holds vectors (2-D numbers); it has {_listed(known)}")
+        raise InputError(f"{name}: no {what} holds vectors (2-D numbers); it has {listed(known)}")
     raise InputError(
-        f"{name}: {len(candidates)} {what}s could be the vectors: {_listed(candidates)}; "
+        f"{name}: {len(candidates)} {what}s could be the vectors: {listed(candidates)}; "
         f"name one, as in '{name}::{candidates[0]}'"
     )
+
+
+def check_key(name: object, wanted: str, known: Sequence[str], what: str) -> str:
+    """`wanted`, if it is one of `known`; an InputError that lists them and names the nearest if not."""
+    if wanted in known:
+        return wanted
+    near = difflib.get_close_matches(wanted, known, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    raise InputError(f"{name}: there is no {what} '{wanted}'; it has {listed(known)}{hint}")
 
 
 def take_rows(batches: Iterator[VectorBatch], indices: npt.NDArray[np.int64], width: int) -> VectorBatch:
@@ -197,7 +202,8 @@ def column_index(layout: Sequence[str], key: str | None, columns: Sequence[Any])
     return list(layout).index(key) if key is not None and key in layout else len(columns)
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names for a message: the first twelve, and how many more."""
     if not names:
         return "none"
     shown = ", ".join(f"'{name}'" for name in names[:12])

@@ -213,14 +213,7 @@ def _load(located: Located, options: EncoderOptions, device: torch.device, dtype
     if located.family() == "clip":
         require("PIL", "encoders")
     if options.backend == "onnx":
-        try:
-            require("optimum.onnxruntime", "onnx")
-        except MissingExtraError:
-            raise
-        except ImportError as error:
-            raise MissingExtraError(
-                f"the ONNX backend cannot be loaded ({one_line(error)}); install it with: pip install 'vec2vec[onnx]'"
-            ) from error
+        require("optimum.onnxruntime", "onnx")
     more = {"backend": options.backend} if options.backend != "torch" else {}
     try:
         with _quiet_loading():
@@ -231,6 +224,8 @@ def _load(located: Located, options: EncoderOptions, device: torch.device, dtype
                 local_files_only=not options.trust_remote_code,
                 **more,
             )
+    except ImportError as error:
+        raise MissingExtraError(f"{located.name}: a library it needs cannot be loaded ({one_line(error)})") from error
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, SafetensorError) as error:
         raise InputError(f"{located.name}: is no model that can be loaded ({one_line(error)})") from error
     if options.backend == "torch":

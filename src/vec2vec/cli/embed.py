@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from vec2vec.cli.common import Device, result_console, say, warn
+from vec2vec.cli.corpus import BadTexts
 from vec2vec.cli.progress import embed_progress
 
 EXAMPLES = """[bold]Examples[/bold]
@@ -30,13 +31,6 @@ LIST_EXAMPLES = """[bold]Examples[/bold]
 vec2vec encoders
 
 vec2vec encoders --json"""
-
-
-class TextRows(str, Enum):
-    """The choices of ``--on-bad-rows`` for texts."""
-
-    error = "error"
-    skip = "skip"
 
 
 class Prompts(str, Enum):
@@ -97,8 +91,8 @@ def embed(
     prompt: Annotated[Prompts, typer.Option(help="Whose prefix stands before a text.")] = Prompts.document,
     dimensions: Annotated[int | None, typer.Option(min=1, help="Shorten vectors to their first dimensions.")] = None,
     on_bad_rows: Annotated[
-        TextRows, typer.Option(help="Rows whose text is null, empty, or not UTF-8: stop, or leave out and count.")
-    ] = TextRows.error,
+        BadTexts, typer.Option(help="Rows whose text is null, empty, or not UTF-8: stop, or leave out and count.")
+    ] = BadTexts.error,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither keep vectors nor use those kept.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the output; start over what was begun with other settings.")

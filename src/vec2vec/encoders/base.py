@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import json
@@ -14,10 +13,11 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from vec2vec.encoders.registry import Prompt
 from vec2vec.errors import ConfigError, InputError, MissingExtraError
+from vec2vec.settings import make_settings
 from vec2vec.vectors import Float32, Int64
 
 DEFAULT_MAX_TOKENS = 64
@@ -57,18 +57,7 @@ class EncoderOptions(BaseModel):
 
 def make_options(options: Mapping[str, Any]) -> EncoderOptions:
     """The options, checked; ConfigError for an unknown one (the message names the nearest known) or a bad value."""
-    known = list(EncoderOptions.model_fields)
-    for key in options:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"they are {', '.join(known)}"
-            raise ConfigError(f"encoders have no option '{key}'; {hint}")
-    try:
-        return EncoderOptions(**options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "options"
-        raise ConfigError(f"{key} = {first['input']!r} will not do for an encoder: {first['msg']}") from error
+    return make_settings(EncoderOptions, options, owner="an encoder")
 
 
 def refuse_options(name: str, options: EncoderOptions, names: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vec2vec.align import fast_products, find_device, limited_threads
 from vec2vec.encoders.base import (
@@ -32,6 +33,7 @@ from vec2vec.vectors import Float32, Int64, one_line
 
 ENDPOINT_ONLY = ("base_url", "key_variable", "batch_rows", "concurrency", "requests_per_minute", "timeout", "retries")
 BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536, "mps": 16_384}
+SHORT = 128  # tokens; up to here plain products beat torch's fused attention, which is slow beside `fast_products`
 IMAGE_TOKENS = 64  # what an image counts for in `batch_tokens`: the order of a tower's patches
 PROBE = "What is it that the vectors of one model know about those of another?"
 
@@ -132,12 +134,15 @@ class SentenceTransformerEncoder:
     def _forward(self, batch: list[Any]) -> Float32:
         """(k, d) float32: a batch through the model."""
         prepare = getattr(self.model, "preprocess", None) or self.model.tokenize  # before sentence-transformers 5.4
-        products = fast_products() if self.device.type == "cpu" and _fast_products_are_exact() else nullcontext()
-        with torch.inference_mode(), products:
+        with torch.inference_mode(), ExitStack() as fast:
             features = self._text_features(prepare, batch) if isinstance(batch[0], str) else prepare(batch)
             features = {k: v.to(self.device) if isinstance(v, torch.Tensor) else v for k, v in features.items()}
             if "pixel_values" in features:
                 features["pixel_values"] = features["pixel_values"].to(self.dtype)
+            if self.device.type == "cpu" and _fast_products_are_exact():
+                fast.enter_context(fast_products())
+                if "input_ids" in features and features["input_ids"].shape[1] <= SHORT:
+                    fast.enter_context(sdpa_kernel(SDPBackend.MATH))
             vectors = self.model(features)["sentence_embedding"]
         out: Float32 = vectors.float().cpu().numpy()
         return out

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vec2vec.align import Fit, fit
+    from vec2vec.encoders import embed, get_encoder
     from vec2vec.errors import (
         ArtifactError,
         ConfigError,
@@ -44,8 +45,10 @@ __all__ = [
     "VectorBatch",
     "Verdict",
     "__version__",
+    "embed",
     "evaluate",
     "fit",
+    "get_encoder",
 ]
 
 _HOME = {
@@ -54,8 +57,10 @@ _HOME = {
     "Translator": "vec2vec.translator",
     "VectorBatch": "vec2vec.vectors",
     "Verdict": "vec2vec.verdict",
+    "embed": "vec2vec.encoders",
     "evaluate": "vec2vec.evaluate",
     "fit": "vec2vec.align",
+    "get_encoder": "vec2vec.encoders",
 }
 
 

@@ -16,7 +16,7 @@ from vec2vec.cli import app
 from vec2vec.cli.common import ErrorsInOneLine
 from vec2vec.errors import OutputError, Vec2VecWarning
 
-COMMANDS = ["fit", "translate", "evaluate", "inspect", "corpus", "demo"]
+COMMANDS = ["embed", "encoders", "fit", "translate", "evaluate", "inspect", "corpus", "demo"]
 runner = CliRunner()
 
 

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from vec2vec.errors import ConfigError
 from vec2vec.preprocess import Preprocessor
+from vec2vec.settings import make_settings
 from vec2vec.translator import Space, Translator, linear_spaces
 from vec2vec.vectors import BadRow
 from vec2vec.verdict import Verdict
@@ -59,18 +60,7 @@ def make_config(kind: type[AnyConfig], settings: Mapping[str, Any], *, method: s
     ------
     ConfigError : an unknown key (the message names the nearest known one), or a value that will not do
     """
-    known = list(kind.model_fields)
-    for key in settings:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(known)}"
-            raise ConfigError(f"the method {method} has no setting '{key}'; {hint}")
-    try:
-        return kind(**settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "settings"
-        raise ConfigError(f"{key} = {first['input']!r} will not do for the method {method}: {first['msg']}") from error
+    return make_settings(kind, settings, owner=f"the method {method}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from vec2vec import __version__
-from vec2vec.cli import corpus, demo, evaluate, fit, inspect, translate
+from vec2vec.cli import corpus, demo, embed, evaluate, fit, inspect, translate
 from vec2vec.cli.common import ErrorsInOneLine
 
 EXAMPLES = """[bold]Examples[/bold]
@@ -31,6 +31,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("embed", no_args_is_help=True, epilog=embed.EXAMPLES)(embed.embed)
+app.command("encoders", epilog=embed.LIST_EXAMPLES)(embed.encoders)
 app.command("fit", no_args_is_help=True, epilog=fit.EXAMPLES)(fit.fit)
 app.command("translate", no_args_is_help=True, epilog=translate.EXAMPLES)(translate.translate)
 app.command("evaluate", no_args_is_help=True, epilog=evaluate.EXAMPLES)(evaluate.evaluate)

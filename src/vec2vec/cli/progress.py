@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -10,6 +11,9 @@ from vec2vec.cli.common import say
 
 if TYPE_CHECKING:
     from vec2vec.align import Progress
+    from vec2vec.encoders import EmbedProgress
+
+LINE_SECONDS = 60.0  # between two lines where there is no terminal
 
 
 @contextmanager
@@ -71,3 +75,39 @@ def row_progress(title: str) -> Iterator[Callable[[int, int | None], None]]:
     with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task(title, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+@contextmanager
+def embed_progress() -> Iterator[Callable[[EmbedProgress], None]]:
+    """Give the callback that ``vec2vec.embed(progress=...)`` takes: a bar on a terminal, a line a minute elsewhere."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _minute_lines()
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("embedding"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
+    with Bars(*columns, console=console, transient=True) as bars:
+        task = bars.add_task("", total=None, speed="")
+        yield lambda progress: bars.update(task, completed=progress.done, total=progress.total, speed=_speed(progress))
+
+
+def _speed(progress: EmbedProgress) -> str:
+    left = "" if progress.remaining is None else f", about {progress.remaining:,.0f} s left"
+    return f"{progress.rate:,.0f} rows/s{left}"
+
+
+def _minute_lines() -> Callable[[EmbedProgress], None]:
+    last = time.monotonic()
+
+    def show(progress: EmbedProgress) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LINE_SECONDS:
+            last = time.monotonic()
+            total = "" if progress.total is None else f" of {progress.total:,}"
+            say(f"{progress.done:,}{total} rows, {_speed(progress)}")
+
+    return show

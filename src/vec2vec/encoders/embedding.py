@@ -1,0 +1,424 @@
+"""Texts to vectors at any length of the list: cached, each text once, in parts that survive a killed process."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vec2vec.datasets import Record, Tally
+from vec2vec.encoders.base import Encoder, Identity, make_options
+from vec2vec.encoders.cache import VectorCache, item_key, open_cache
+from vec2vec.encoders.inputs import InMemory, OnBadRows, Records, as_item, open_texts
+from vec2vec.errors import ConfigError, InputError, OutputError, Vec2VecWarning
+from vec2vec.vectors import Float32
+
+if TYPE_CHECKING:
+    from vec2vec.encoders.shards import Parts
+
+WINDOW = 4096  # records that are sorted by length together, and then written as one part
+COLUMN_SUFFIXES = (".parquet", ".jsonl")
+
+
+@dataclass(frozen=True)
+class EmbedProgress:
+    """Where an embedding is.
+
+    Attributes
+    ----------
+    done : records, those of an earlier run included
+    total : None where the input is not counted beforehand
+    rate : records per second in this run
+    remaining : seconds that it may still take, None where that is unknown
+    """
+
+    done: int
+    total: int | None
+    rate: float
+    remaining: float | None
+
+
+@dataclass(frozen=True)
+class EmbedReport:
+    """What was done.
+
+    Attributes
+    ----------
+    out : where the vectors are
+    rows : vectors written
+    resumed : of them, those that an earlier run had made
+    embedded : texts that went through the encoder in this run
+    cached : rows of this run whose vector was known, from the cache or from a like text before
+    skipped : rows that were left out, with the reasons in `summary`
+    summary : a line on what was skipped, "" if nothing was
+    seconds : it took
+    identity : of the encoder
+    """
+
+    out: Path
+    rows: int
+    resumed: int
+    embedded: int
+    cached: int
+    skipped: int
+    summary: str
+    seconds: float
+    identity: Identity
+
+
+ProgressCallback = Callable[[EmbedProgress], None]
+
+
+def embed(
+    texts: Sequence[str] | Sequence[Path] | str | os.PathLike[str],
+    encoder: str | Encoder = "minilm",
+    *,
+    on_bad_rows: OnBadRows = "error",
+    cache: bool = True,
+    progress: ProgressCallback | None = None,
+    **options: Any,
+) -> Float32:
+    """The vectors of texts, in memory.
+
+    Parameters
+    ----------
+    texts : a sequence of texts, or of the paths of image files; or what `embed_file` takes: a file of texts, an image,
+        a folder of images
+    encoder : see `vec2vec.encoders.get_encoder`; or an encoder
+    on_bad_rows : what to do with a text that is null, empty or blank, no string, or not UTF-8, and with one that the
+        encoder knows no part of: "error" raises; "skip" leaves it out, so that there are fewer rows, and warns
+    cache : keep vectors, and use those kept: see `vec2vec.encoders.cache`
+    progress : called after each batch
+    **options : of the encoder: see `EncoderOptions`
+
+    Returns
+    -------
+    (n, d) float32, row i for text i
+
+    Raises
+    ------
+    InputError : a bad row under "error", or what `get_encoder` raises
+    """
+    source, images = _open(texts, on_bad_rows)
+    made = _encoder(encoder, options)
+    tally = Tally()
+    kept: list[Float32] = []
+    with open_cache(made.identity, keep=cache) as store:
+        run = _Run(made, store, source.name, on_bad_rows, images, _count(texts, source), progress, tally)
+        for window in _windows(source.records(tally), WINDOW):
+            _, vectors = run.vectors(window)
+            kept.append(vectors)
+    if tally.faults:
+        warnings.warn(f"{source.name}: {tally.summary()}", Vec2VecWarning, stacklevel=2)
+    return np.concatenate(kept)
+
+
+def embed_file(
+    texts: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    encoder: str | Encoder = "minilm",
+    *,
+    on_bad_rows: OnBadRows = "error",
+    cache: bool = True,
+    force: bool = False,
+    progress: ProgressCallback | None = None,
+    **options: Any,
+) -> EmbedReport:
+    """The vectors of the texts in a file, written to another, in parts: a run that was stopped or killed goes on.
+
+    Parameters
+    ----------
+    texts : a corpus (.jsonl, .csv, .tsv, .parquet, .txt, each also as .gz, with `::column` for the column), an image,
+        or a folder of images
+    out : .parquet or .jsonl (with ids, labels and splits), .npy, .npz or .safetensors (vectors only, with a `.json`
+        beside it that says what they are); or, without a suffix, a folder of Parquet parts. Rows stand in the order
+        of the input. Parts of a file that is not done yet are in a hidden folder beside it, `.NAME.parts`.
+    force : replace what is at `out`, and start over where it was begun with other settings or texts
+
+    Other parameters are those of `embed`.
+
+    Raises
+    ------
+    OutputError : `out` exists, cannot be written, or was begun with other settings
+    InputError : a bad row under on_bad_rows="error", texts that are not those it was begun with, or what
+        `get_encoder` raises
+    """
+    from vec2vec.encoders.shards import Parts, remove_parts
+
+    started = time.perf_counter()
+    target = _Target.of(out)
+    target.check(force=force)
+    source, images = open_texts(texts, on_bad_rows=on_bad_rows)
+    total = _count(texts, source)
+    made = _encoder(encoder, options)
+    if force and target.stale(made.identity):
+        remove_parts(target.parts)
+    parts = Parts(target.parts, made.identity, foreign="choose another --out")
+    tally = Tally()
+    with open_cache(made.identity, keep=cache) as store:
+        run = _Run(made, store, source.name, on_bad_rows, images, total, progress, tally)
+        stream = source.records(tally)
+        resumed = _skip(stream, parts, run)
+        for window in _windows(stream, WINDOW):
+            kept, vectors = run.vectors(window)
+            parts.append(window, kept, vectors)
+    if parts.rows == 0:
+        raise InputError(f"{source.name}: none of its texts could be embedded; {tally.summary()}")
+    target.finish(parts, force=force)
+    return EmbedReport(
+        out=target.path,
+        rows=parts.rows,
+        resumed=resumed,
+        embedded=run.embedded,
+        cached=run.rows - run.embedded,
+        skipped=tally.bad,
+        summary=tally.summary(),
+        seconds=time.perf_counter() - started,
+        identity=made.identity,
+    )
+
+
+class _Run:
+    """Windows of records through the cache and the encoder, with the count of it."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        cache: VectorCache,
+        name: str,
+        on_bad_rows: OnBadRows,
+        images: bool,
+        total: int | None,
+        progress: ProgressCallback | None,
+        tally: Tally,
+    ) -> None:
+        self.encoder = encoder
+        self.cache = cache
+        self.name = name
+        self.on_bad_rows = on_bad_rows
+        self.images = images
+        self.total = total
+        self.progress = progress
+        self.tally = tally
+        self.before = 0  # records that an earlier run did
+        self.records = 0
+        self.rows = 0
+        self.embedded = 0
+        self._started = time.perf_counter()
+
+    def vectors(self, window: Sequence[Record]) -> tuple[Sequence[Record], Float32]:
+        """The records of a window that have a vector, and the vectors."""
+        items = [as_item(record, images=self.images) for record in window]
+        keys = [item_key(item) for item in items]
+        first: dict[bytes, int] = {}  # each text once
+        for i, key in enumerate(keys):
+            first.setdefault(key, i)
+        known = self.cache.get(list(first))
+        missing = [i for key, i in first.items() if key not in known]
+        fresh = np.empty((len(missing), self.encoder.width), np.float32)
+        done = len(window) - len(missing)
+        self._show(done)
+        for positions, vectors in self.encoder.batches([items[i] for i in missing]):
+            self._refuse_nan(vectors, [window[missing[p]] for p in positions])
+            fresh[positions] = vectors
+            self.cache.put([keys[missing[p]] for p in positions], vectors)
+            done += len(positions)
+            self._show(done)
+        place = {keys[i]: row for row, i in enumerate(missing)}
+        out = np.stack([fresh[place[key]] if key in place else known[key] for key in keys])
+        self.records += len(window)
+        self.embedded += len(missing)
+        kept, out = self._drop_zeros(window, out)
+        self.rows += len(kept)
+        return kept, out
+
+    def _show(self, done: int) -> None:
+        if self.progress is None:
+            return
+        here = self.records + done
+        rate = here / max(time.perf_counter() - self._started, 1e-9)
+        all_done = self.before + here
+        left = None if self.total is None or not rate else (self.total - all_done) / rate
+        self.progress(EmbedProgress(all_done, self.total, rate, left))
+
+    def _refuse_nan(self, vectors: Float32, records: Sequence[Record]) -> None:
+        bad = np.flatnonzero(~np.isfinite(vectors).all(1))
+        if len(bad):
+            raise InputError(
+                f"{self.name}: the encoder gave no finite vector for id {records[bad[0]].id!r}; if it computes in 16 "
+                "bits, try --dtype float32"
+            )
+
+    def _drop_zeros(self, window: Sequence[Record], vectors: Float32) -> tuple[Sequence[Record], Float32]:
+        """Less the rows whose vector is zero: a static model knows no part of such a text."""
+        good = np.asarray(vectors.any(1))
+        if good.all():
+            return window, vectors
+        first = window[int(np.flatnonzero(~good)[0])]
+        if self.on_bad_rows == "error":
+            raise InputError(
+                f"{self.name}: the text of id {first.id!r} has no token that the encoder knows, so that its vector is "
+                "zero; repair it, or leave such rows out with --on-bad-rows skip (on_bad_rows='skip' in Python)"
+            )
+        self.count_zeros(int((~good).sum()), f"id {first.id!r}")
+        return [record for record, fine in zip(window, good, strict=True) if fine], vectors[good]
+
+    def count_zeros(self, rows: int, where: str) -> None:
+        """Count rows that were left out because their vector is zero."""
+        if rows:
+            kind = "no token of it is known to the encoder"
+            self.tally.faults[kind] = self.tally.faults.get(kind, 0) + rows
+            self.tally.first.setdefault(kind, where)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where the vectors go.
+
+    Attributes
+    ----------
+    uri : as given
+    path : the file or folder
+    parts : the folder of parts: `path` itself, or a hidden one beside it
+    """
+
+    uri: str
+    path: Path
+    parts: Path
+
+    @classmethod
+    def of(cls, out: str | os.PathLike[str]) -> _Target:
+        from vec2vec.stores import parse_uri
+
+        uri = os.fspath(out)
+        path = Path(uri).expanduser()
+        if path.suffix == "" and "::" not in uri:
+            return cls(uri, path, path)
+        path = parse_uri(uri).path
+        return cls(uri, path, path.with_name(f".{path.name}.parts"))
+
+    @property
+    def is_folder(self) -> bool:
+        return self.path == self.parts
+
+    @property
+    def sidecar(self) -> Path:
+        """What says what the vectors are, beside a format that cannot."""
+        return self.path.with_name(f"{self.path.name}.json")
+
+    def check(self, *, force: bool) -> None:
+        """Raises OutputError if nothing could be written there: before the work, not after it."""
+        from vec2vec.encoders.shards import COMPLETE
+        from vec2vec.stores import check_output
+        from vec2vec.stores.atomic import writing
+
+        if not self.is_folder:
+            check_output(self.path, force=force)
+            if self.path.suffix.lower() != ".parquet":
+                check_output(self.sidecar, force=force)
+            return
+        with writing(self.path):
+            if self.path.exists() and not self.path.is_dir():
+                raise OutputError(f"{self.path}: is a file; name a folder, or a file with a suffix such as .parquet")
+            if not self.path.parent.is_dir():
+                raise OutputError(f"{self.path}: its folder {self.path.parent} does not exist; make it first")
+            if (self.path / COMPLETE).exists() and not force:
+                raise OutputError(
+                    f"{self.path}: is done already; choose another name, or replace it with --force (force=True)"
+                )
+
+    def stale(self, identity: Identity) -> bool:
+        """Whether what is there cannot be gone on with: it is complete, or of other settings, or damaged."""
+        from vec2vec.encoders.shards import Parts
+
+        if not self.parts.exists():
+            return False
+        try:
+            return Parts(self.parts, identity, foreign="choose another --out").complete
+        except (OutputError, InputError):
+            return True
+
+    def finish(self, parts: Parts, *, force: bool) -> None:
+        """Mark a folder as complete; make a file from the parts, and remove them."""
+        if self.is_folder:
+            parts.finish()
+            return
+        from vec2vec.encoders.shards import embedding_metadata, remove_parts
+        from vec2vec.stores import atomic_file, open_sink
+        from vec2vec.vectors import VectorBatch
+
+        metadata = embedding_metadata(parts.identity)
+        with_columns = self.path.suffix.lower() in COLUMN_SUFFIXES
+        start = 0
+        with open_sink(self.uri, width=parts.identity.dimensions, rows=parts.rows, force=force) as sink:
+            for columns, vectors in parts.tables():
+                columns = columns.replace_schema_metadata(metadata) if with_columns else None
+                sink.write(VectorBatch(vectors, np.arange(start, start + len(vectors)), columns))
+                start += len(vectors)
+            if self.path.suffix.lower() != ".parquet":
+                with atomic_file(self.sidecar, force=force) as stream:
+                    tree = json.loads(next(iter(metadata.values())))
+                    stream.write(json.dumps(tree | {"rows": start}, indent=2).encode() + b"\n")
+        remove_parts(self.parts)
+
+
+def _open(texts: object, on_bad_rows: OnBadRows) -> tuple[Records, bool]:
+    if isinstance(texts, str | os.PathLike):
+        return open_texts(texts, on_bad_rows=on_bad_rows)
+    if not isinstance(texts, Sequence):
+        if not hasattr(texts, "__iter__"):
+            raise InputError(f"texts are a sequence of strings, or a file's name; this is a {type(texts).__name__}")
+        texts = list(texts)
+    paths = sum(isinstance(text, Path) for text in texts)
+    if 0 < paths < len(texts):
+        raise InputError("texts and the paths of images are mixed; embed them apart")
+    return InMemory(texts, on_bad_rows), paths > 0
+
+
+def _encoder(encoder: str | Encoder, options: dict[str, Any]) -> Encoder:
+    if isinstance(encoder, str):
+        from vec2vec.encoders import load_encoder
+
+        return load_encoder(encoder, make_options(options))
+    if options:
+        raise ConfigError(f"the encoder is made already; {next(iter(options))} has to be given to get_encoder")
+    return encoder
+
+
+def _count(texts: object, source: Records) -> int | None:
+    """The number of records where that is quick to find: of a local file, which this checks as a whole, too."""
+    if isinstance(texts, str | os.PathLike) and not Path(os.fspath(texts).partition("::")[0]).expanduser().exists():
+        return None
+    return sum(1 for _ in source.records())
+
+
+def _windows(records: Iterator[Record], size: int) -> Iterator[list[Record]]:
+    while window := list(islice(records, size)):
+        yield window
+
+
+def _skip(records: Iterator[Record], parts: Parts, run: _Run) -> int:
+    """Pass over the records that parts exist of, and see that they are the same; how many rows those parts have."""
+    from vec2vec.encoders.shards import records_digest
+
+    for part in parts.parts:
+        passed = list(islice(records, part.records))
+        if records_digest(passed) != part.digest:
+            raise InputError(
+                f"{run.name}: its texts are not those that {part.path} was made from; choose another --out, or start "
+                "over with --force (force=True)"
+            )
+        run.before += part.records
+        run.count_zeros(part.records - part.rows, "in an earlier run")
+    return parts.rows
+
+
+__all__ = ["EmbedProgress", "EmbedReport", "embed", "embed_file"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -306,10 +307,11 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def _threads(wanted: int | None) -> int:
-    """CPU threads: those asked for; else all cores that this process may use, unless OMP_NUM_THREADS says fewer."""
-    import joblib
-
-    return wanted or max(1, min(torch.get_num_threads(), joblib.cpu_count()))
+    """CPU threads: those asked for; else as many as torch has, and no more than cores that this process may use."""
+    if wanted:
+        return wanted
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(torch.get_num_threads(), usable)
 
 
 @cache

@@ -250,13 +250,18 @@ def test_a_closed_folder(tmp_path: Path, translator: Path, mode: int, args: list
     assert everything(tmp_path) == before
 
 
+def heed_ctrl_c() -> None:
+    """A shell lets its background jobs ignore Ctrl-C, and their children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_in_a_fit_leaves_nothing(tmp_path: Path) -> None:
     x = vectors(rows=4000)
     np.save(tmp_path / "x.npy", x[:2000])
     np.save(tmp_path / "y.npy", x[2000:] @ np.linalg.qr(vectors(rows=WIDTH))[0])
     before = everything(tmp_path)
     args = ["fit", str(tmp_path / "x.npy"), str(tmp_path / "y.npy"), "--out", str(tmp_path / "t")]
-    with subprocess.Popen([*COMMAND, *args], stderr=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen([*COMMAND, *args], stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c) as child:
         deadline = threading.Timer(120, child.kill)
         deadline.start()
         assert child.stderr is not None

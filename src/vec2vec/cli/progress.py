@@ -36,11 +36,12 @@ def fit_progress() -> Iterator[Callable[[Progress], None]]:
         TextColumn("{task.fields[remaining]}"),
     )
     with Bars(*columns, console=console, transient=True) as bars:
-        task = bars.add_task("", total=None, score="", remaining="")
+        task = bars.add_task("", total=None, visible=False, score="", remaining="")  # warnings may come first
 
         def show(progress: Progress) -> None:
             bars.update(
                 task,
+                visible=True,
                 description=progress.stage,
                 completed=progress.step,
                 total=progress.total,

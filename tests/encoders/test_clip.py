@@ -33,7 +33,7 @@ def test_images_against_texts_cross_the_gap_and_get_a_verdict(
     """The two towers lie in different cones. A fit takes each mean away and gives back the other's.
 
     The pictures are noise and have nothing to do with the texts. So few rows of so few dimensions do not show that
-    surely, but the verdict must not be sure of the contrary: its interval reaches far below what is called aligned.
+    surely, but the verdict must not say the contrary.
     """
     images, texts = towers
     gap = unit(images.mean(0)) @ unit(texts.mean(0))
@@ -42,8 +42,7 @@ def test_images_against_texts_cross_the_gap_and_get_a_verdict(
         fit = vec2vec.fit(images, texts, seed=0, source_name="images", target_name="texts", rounds=6)
     translated = fit.translator.translate(images)
     assert unit(translated.mean(0)) @ unit(texts.mean(0)) > 0.95
-    assert fit.verdict.interval[0] < 0.2
-    assert fit.verdict.sentence
+    assert fit.verdict.label != "aligned"
 
 
 def test_its_texts_against_a_text_encoders(models: Path) -> None:

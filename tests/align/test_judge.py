@@ -23,7 +23,7 @@ def test_the_expectation_grows_with_the_consistency_and_lies_in_its_interval() -
     assert all(np.diff([expected for expected, *_ in found]) >= 0)
 
 
-@pytest.mark.parametrize(("rows", "label"), [(999, "uncertain"), (1000, "aligned")])
+@pytest.mark.parametrize(("rows", "label"), [(2999, "uncertain"), (3000, "aligned")])
 def test_few_rows_are_never_aligned(rows: int, label: str) -> None:
     assert verdict_from({"consistency": 0.9, "rows": rows}).label == label
     assert verdict_from({"consistency": 0.001, "rows": rows}).label == "not aligned"

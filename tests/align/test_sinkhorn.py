@@ -239,18 +239,18 @@ def test_a_search_keeps_no_candidate_twice(search):
 
 
 def test_a_witness_says_nothing_of_axes_that_its_rows_cannot_tell_apart():
-    """128 rows are enough for no more than 16 axes."""
+    """128 rows are enough for no more than 32 axes."""
     rng = np.random.default_rng(0)
-    source, target = (rng.standard_normal((128, width)).astype(np.float32) for width in (30, 40))
+    source, target = (rng.standard_normal((128, width)).astype(np.float32) for width in (40, 50))
     config = SinkhornConfig(**SMALL)
     _, (x, y) = prepare(source, target, config, torch.device("cpu"))
     search, report = Search(x, y, config, rng, "test"), Reporter(None, 1.0)
     search.go_on(report, generations=0)
     witness = search.witness(report)
-    assert witness.shape == (30, 40)
-    assert not witness[16:].any()
-    assert not witness[:, 16:].any()
-    torch.testing.assert_close(witness[:16, :16] @ witness[:16, :16].T, torch.eye(16), atol=1e-4, rtol=0)
+    assert witness.shape == (40, 50)
+    assert not witness[32:].any()
+    assert not witness[:, 32:].any()
+    torch.testing.assert_close(witness[:32, :32] @ witness[:32, :32].T, torch.eye(32), atol=1e-4, rtol=0)
 
 
 def test_an_extended_map_keeps_what_was_known():

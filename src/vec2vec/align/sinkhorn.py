@@ -37,8 +37,8 @@ PROBE_TEMPERATURE = 0.15  # of the transport that witnesses are compared by
 ROUND_WORK, GUESS_WORK = 3.0, 20.0  # what a round and a first guess cost at any size, as `Schedule.work` counts
 FAINT = 1e-4  # a random direction beside a known one of length 1, which it must not turn
 TRIAL_SHARE = 0.1  # of a round's cost, of one in the strongest axes alone
-ROWS_PER_AXIS = 32  # of a half: where there are fewer, further axes only blur what the strongest say
-LEAST_AXES = 16
+ENOUGH_ROWS = 4000  # for all axes; fewer are enough for LEAST_AXES, or one per ROWS_PER_AXIS
+ROWS_PER_AXIS, LEAST_AXES = 32, 32
 SAME = 0.97  # agreement of two candidates from which on the worse adds nothing
 CONSENT = 0.1  # consistency of two witnesses on the probe from which on they are taken to be right together
 
@@ -196,6 +196,8 @@ def fit(
     """
     rng = np.random.default_rng(seed)
     native, (x, y) = prepare(source, target, config, device or torch.device("cpu"))
+    axes = distinct_axes(x, y)
+    x, y = x.strongest(axes), y.strongest(axes)
     work = 2 * witness_work(x, y, config) + bagging_work(x, y, config) + final_work(x, y, config)
     report = Reporter(progress, work)
     witnesses = independent_witnesses(x, y, config, rng, report)
@@ -296,7 +298,7 @@ class Search:
 
     def __init__(self, x: Side, y: Side, config: SinkhornConfig, rng: np.random.Generator, name: str) -> None:
         self.x, self.y, self.config, self.rng, self.name = x, y, config, rng, name
-        axes = max(LEAST_AXES, min(config.search_axes, self._axes()))
+        axes = min(config.search_axes, distinct_axes(x, y))
         self.low_x, self.low_y = x.strongest(axes), y.strongest(axes)
         self.probes = self.low_x.draw(PROBE_ROWS, 0.0, rng), self.low_y.draw(2 * PROBE_ROWS, 0.0, rng)
         self.found: list[Candidate] = []
@@ -320,17 +322,13 @@ class Search:
 
     def witness(self, report: Reporter) -> torch.Tensor:
         """The best candidate, refined in as many axes as the rows can tell apart; (r, s), nothing of the others."""
-        axes = max(self.low_x.width, self._axes())
+        axes = max(self.low_x.width, self.low_y.width, distinct_axes(self.x, self.y))
         x, y = self.x.strongest(axes), self.y.strongest(axes)
         start = extend(self.found[0].rotation, (x.width, y.width), self.rng)
         refined = refine_half(x, y, start, self.config, self.rng, report, self.name)
         witness = refined.new_zeros(self.x.width, self.y.width)
         witness[: x.width, : y.width] = refined
         return witness
-
-    def _axes(self) -> int:
-        """As many as the rows can tell apart."""
-        return min(len(self.x), len(self.y)) // ROWS_PER_AXIS
 
     def _guess(self, step: int) -> torch.Tensor:
         clusters = self.config.clusters[step % len(self.config.clusters)]
@@ -354,6 +352,12 @@ class Search:
             if all(agreement(one.rotation, kept.rotation, self.probes[0], 500) < SAME for kept in best):
                 best.append(one)
         self.found = best[: self.config.children]
+
+
+def distinct_axes(x: Side, y: Side) -> int:
+    """How many of the strongest axes the rows are enough for; more only blur what these say."""
+    rows = min(len(x), len(y))
+    return max(LEAST_AXES, rows // ROWS_PER_AXIS) if rows < ENOUGH_ROWS else max(x.width, y.width)
 
 
 def extend(known: torch.Tensor, shape: tuple[int, int], rng: np.random.Generator) -> torch.Tensor:

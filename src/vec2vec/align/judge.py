@@ -14,7 +14,7 @@ from vec2vec.verdict import Verdict
 
 POOL = 4096  # the pool that the expected top-1 speaks of
 ALIGNED, NOT_ALIGNED = 0.3, 0.05  # of the expected top-1
-LEAST_ROWS = 1000  # below, two maps find one another's translations by chance too often to call them aligned
+LEAST_ROWS = 3000  # below, few axes are compared, and two coarse maps agree in these before single texts are told apart
 CALIBRATION = (  # logit of the consistency, expected top-1, and the interval that most cases fell into
     (-6.0, 0.00, 0.00, 0.05),
     (-4.5, 0.01, 0.00, 0.12),
@@ -101,7 +101,7 @@ def verdict_from(evidence: dict[str, float]) -> Verdict:
     Returns
     -------
     Verdict: `aligned` where the expected top-1 among 4,096 is 0.3 or more, `not aligned` where it is below 0.05, and
-    `uncertain` between, or where fewer than 1,000 rows would be all that speaks for `aligned`.
+    `uncertain` between, or where fewer than 3,000 rows would be all that speaks for `aligned`.
     """
     expected, low, high = expected_top1(evidence["consistency"])
     words = f"expected top-1 among {POOL:,}: {expected:.2f} ({low:.2f} to {high:.2f})"

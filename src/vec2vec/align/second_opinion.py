@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from vec2vec.align.judge import gather_evidence, verdict_from
-from vec2vec.align.sinkhorn import Reporter, SinkhornConfig, independent_witnesses, prepare
+from vec2vec.align.sinkhorn import Reporter, SinkhornConfig, distinct_axes, independent_witnesses, prepare
 from vec2vec.align.whitening import polar
 from vec2vec.translator import Space
 from vec2vec.vectors import Float32
@@ -38,6 +38,8 @@ def second_opinion(
     config = SinkhornConfig()
     rng = np.random.default_rng(seed)
     _, (x, y) = prepare(source, target, config, device)
+    axes = distinct_axes(x, y)
+    x, y = x.strongest(axes), y.strongest(axes)
     witnesses = independent_witnesses(x, y, config, rng, Reporter(None, 1.0))
     a, b = (side.axes.whiten(side.rows, config.whitening) for side in (x, y))
     into, out_of = (torch.from_numpy(m).to(a) for m in (spaces[0].basis, spaces[1].decode))

@@ -1,9 +1,9 @@
 """Sinkhorn-Procrustes, the fast default: alternate optimal transport between samples and a rotation.
 
-Read from top to bottom: `fit` prepares both sides, `witness` solves the problem from nothing on one half of the rows,
-twice; where the two are consistent, `bag` solves it again on other halves, from what the two say of the strongest axes;
-`refine` improves the mean of all on all rows, `vec2vec.align.judge` says how much to trust it, and
-`vec2vec.align.sharpen` adapts what was found to a plain search.
+Read from top to bottom: `fit` prepares both sides; `Search` solves the problem from nothing on one half of the rows,
+twice, roughly and in the strongest axes, and refines what it found; where the two are consistent, `bag` solves it again
+on other halves, from what the two say of the strongest axes; `refine` improves the mean of all on all rows,
+`vec2vec.align.judge` says how much to trust it, and `vec2vec.align.sharpen` adapts what was found to a plain search.
 
 Each round of `refine` draws a sample of either side, transports the mapped source onto the target by entropic optimal
 transport, and rotates the source onto the barycentres of its transport plan (Wasserstein-Procrustes: Grave et al. 2018,
@@ -16,13 +16,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from pydantic import Field
 
-from vec2vec.align.anchors import Guess, first_guess
+from vec2vec.align.anchors import first_guess
 from vec2vec.align.base import FitConfig, Progress, ProgressCallback, SpaceFit
 from vec2vec.align.judge import agreement, consistency, gather_evidence, verdict_from
 from vec2vec.align.sharpen import sharpen
@@ -37,6 +37,10 @@ PROBE_ROWS = 2000  # of a side, to measure a similarity's spread and a candidate
 PROBE_TEMPERATURE = 0.15  # of the transport that witnesses are compared by
 ROUND_WORK, GUESS_WORK, SHARPENING_WORK = 3.0, 20.0, 15.0  # of any size, as `Schedule.work` counts
 FAINT = 1e-4  # a random direction beside a known one of length 1, which it must not turn
+TRIAL_SHARE = 0.1  # of a round's cost, of one in the strongest axes alone
+ENOUGH_ROWS = 4000  # for all axes; fewer are enough for LEAST_AXES, or one per ROWS_PER_AXIS
+ROWS_PER_AXIS, LEAST_AXES = 32, 32
+SAME = 0.97  # agreement of two candidates from which on the worse adds nothing
 CONSENT = 0.1  # consistency of two witnesses on the probe from which on they are taken to be right together
 
 
@@ -47,13 +51,16 @@ class SinkhornConfig(FitConfig):
     ----------
     whitening : exponent of the partial whitening that the refinement ends with, 0 (none) to 0.5 (full)
     axes : principal axes of a space that take part, at most
-    attempts : at either half, at most, while no two maps from different halves are consistent
+    search_axes : the strongest, in which the search from nothing takes place, at most
+    attempts : at either half, at most, while the best candidates of the two are not consistent
     guesses : first guesses of an attempt
-    clusters, starts, cluster_rows : of a first guess
+    generations, children : of further attempts; a child is the mean of two candidates, refined
+    clusters : of the first guesses, one number after the other
+    starts, cluster_rows : of a first guess
     temperature : of the transport within a half, first to last, in standard deviations of the similarities
     balancing : Sinkhorn iterations of a round
-    trial_rounds : the refinement by which one of two likely guesses is chosen
-    early_rounds, early_rows : the refinement of that one; rows of the source, twice as many of the target
+    trial_rounds, trial_rows : the refinement of a candidate; rows of the source, twice as many of the target
+    early_rounds, early_rows : the refinement of the best one
     half_rounds, half_rows : the refinement within a half that follows
     bags : further divisions into halves, either half giving one more map to the mean
     kept_axes : the strongest, of which such a map starts with what is known; of the others it starts with nothing
@@ -63,14 +70,18 @@ class SinkhornConfig(FitConfig):
 
     whitening: float = Field(default=0.2, ge=0.0, le=0.5)
     axes: int = Field(default=512, ge=2)
+    search_axes: int = Field(default=64, ge=2)
     attempts: int = Field(default=2, ge=1)
-    guesses: int = Field(default=10, ge=1)
-    clusters: int = Field(default=50, ge=4)
+    guesses: int = Field(default=16, ge=1)
+    generations: int = Field(default=5, ge=0)
+    children: int = Field(default=12, ge=2)
+    clusters: tuple[Annotated[int, Field(ge=4)], ...] = (20, 40, 80, 160)
     starts: int = Field(default=24, ge=1)
     cluster_rows: int = Field(default=6_000, ge=64)
     temperature: tuple[float, float] = (0.25, 0.1)
     balancing: int = Field(default=8, ge=1)
-    trial_rounds: int = Field(default=30, ge=1)
+    trial_rounds: int = Field(default=25, ge=1)
+    trial_rows: int = Field(default=700, ge=16)
     early_rounds: int = Field(default=50, ge=1)
     early_rows: int = Field(default=1_000, ge=16)
     half_rounds: int = Field(default=24, ge=1)
@@ -130,10 +141,20 @@ class Side:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def width(self) -> int:
+        """Of the rows."""
+        return self.rows.shape[1]
+
     def draw(self, count: int, whitening: float, rng: np.random.Generator) -> torch.Tensor:
         """At most `count` different rows, in random order, whitened."""
         chosen = torch.from_numpy(rng.permutation(len(self.rows))[:count]).to(self.rows.device)
         return self.axes.whiten(self.rows[chosen], whitening)
+
+    def strongest(self, count: int) -> Side:
+        """The same rows along the strongest axes only."""
+        axes = Axes(self.axes.directions[:, :count].contiguous(), self.axes.variance[:count])
+        return Side(unit(self.rows[:, :count]), axes)
 
     def halves(self, rng: np.random.Generator) -> tuple[Side, Side]:
         """Two sides of disjoint rows."""
@@ -178,6 +199,8 @@ def fit(
     """
     rng = np.random.default_rng(seed)
     native, (x, y) = prepare(source, target, config, device or torch.device("cpu"))
+    axes = distinct_axes(x, y)
+    x, y = x.strongest(axes), y.strongest(axes)
     work = 2 * witness_work(x, y, config) + bagging_work(x, y, config) + final_work(x, y, config)
     work += sharpening_work(config)
     report = Reporter(progress, work)
@@ -268,54 +291,116 @@ def linear_spaces(
 def independent_witnesses(
     x: Side, y: Side, config: SinkhornConfig, rng: np.random.Generator, report: Reporter
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two maps, each found from nothing on its own half of the rows; while none are consistent, each half tries again.
+    """Two maps, each found from nothing on its own half of the rows.
 
-    Of all pairs of maps, one from either half, the most consistent.
+    While their beginnings are not consistent, either half searches on. What one half finds never reaches the other:
+    their agreement is the evidence.
     """
     halves = list(zip(x.halves(rng), y.halves(rng), strict=True))
-    probe = x.axes.whiten(x.rows[:PROBE_ROWS], config.whitening)
-    found: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
-    for attempt in range(1, config.attempts + 1):
-        if attempt > 1:
-            report.expect(2 * witness_work(x, y, config))
-        for i, (a, b) in enumerate(halves):
-            name = f"half {i + 1}" if attempt == 1 else f"half {i + 1}, attempt {attempt}"
-            found[i].append(witness(a, b, config, rng, report, name))
-        pairs = [(one, other) for one in found[0] for other in found[1]]
-        likeness = [consistency(unit(probe @ one), unit(probe @ other)) for one, other in pairs]
-        best = int(np.argmax(likeness))
-        if likeness[best] > CONSENT:
+    searches = [Search(a, b, config, rng, f"half {i}") for i, (a, b) in enumerate(halves, 1)]
+    for attempt in range(config.attempts):
+        if attempt:
+            report.expect(2 * further_work(x, y, config))
+        for search in searches:
+            search.go_on(report, generations=config.generations if attempt else 0)
+        if searches[0].consistent_with(searches[1]):
             break
-    return pairs[best]
+    one, other = (search.witness(report) for search in searches)
+    return one, other
 
 
-def witness(
-    x: Side, y: Side, config: SinkhornConfig, rng: np.random.Generator, report: Reporter, name: str
-) -> torch.Tensor:
-    """Solve the problem from nothing: first guesses, the two likeliest tried out, the better one refined."""
-    guesses: list[Guess] = []
-    for i in range(config.guesses):
-        a, b = x.draw(config.cluster_rows, 0.0, rng), y.draw(config.cluster_rows, 0.0, rng)
-        guesses.append(first_guess(a, b, clusters=config.clusters, starts=config.starts, rng=rng))
-        report(f"first guess, {name}", i + 1, config.guesses, guesses[-1].energy, GUESS_WORK)
-    likely = [
-        medoid([polar(guess.cross) for guess in guesses], x.rows[:PROBE_ROWS]),
-        polar(max(guesses, key=lambda guess: guess.energy).cross),
-    ]
-    trial = trial_schedule(config)
-    tried = [refine(x, y, one, trial, rng, report, f"trial {i}, {name}") for i, one in enumerate(likely, 1)]
-    return refine_half(x, y, best_transport(tried, x, y, 0.0, rng), config, rng, report, name)
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A map between the strongest axes, (r, s), and the score of its transport, by which candidates compare."""
+
+    rotation: torch.Tensor
+    score: float
 
 
-def medoid(guesses: list[torch.Tensor], probe: torch.Tensor) -> torch.Tensor:
-    """The guess that the others agree with most, averaged with the two nearest to it.
+class Search:
+    """Solve the problem from nothing, roughly, in the strongest axes alone, where a round costs next to nothing.
 
-    Right guesses are alike, wrong ones are wrong in different ways.
+    First guesses at several numbers of clusters, since none suits every corpus; each refined a little; the best by the
+    score of their transport, which tells right from wrong where the energy of a guess does not. Candidates get stuck
+    where they are partly right, each in its own way: the mean of two, refined, is often better than either
+    (`generations` of these, where the guesses alone were not enough).
+
+    Attributes
+    ----------
+    x, y : the rows of the half
+    low_x, low_y : these in the strongest axes
+    found : the best candidates, in order
     """
-    likeness = np.array([[agreement(one, other, probe) for other in guesses] for one in guesses])
-    centre = int(likeness.sum(axis=1).argmax())
-    nearest = np.argsort(-likeness[centre], kind="stable")[:3]
-    return polar(torch.stack([guesses[i] for i in nearest]).mean(dim=0))
+
+    def __init__(self, x: Side, y: Side, config: SinkhornConfig, rng: np.random.Generator, name: str) -> None:
+        self.x, self.y, self.config, self.rng, self.name = x, y, config, rng, name
+        axes = min(config.search_axes, distinct_axes(x, y))
+        self.low_x, self.low_y = x.strongest(axes), y.strongest(axes)
+        self.probes = self.low_x.draw(PROBE_ROWS, 0.0, rng), self.low_y.draw(2 * PROBE_ROWS, 0.0, rng)
+        self.found: list[Candidate] = []
+
+    def go_on(self, report: Reporter, generations: int) -> None:
+        """Further guesses, then generations of mean maps."""
+        total = self.config.guesses + generations * self.config.children
+        for step in range(1, total + 1):
+            guessing = step <= self.config.guesses
+            start = self._guess(step) if guessing else self._mean_of_two()
+            self.found.append(self._candidate(start))
+            if step >= self.config.guesses and (step - self.config.guesses) % self.config.children == 0:
+                self._select()
+            work = trial_work(self.x, self.y, self.config) + (GUESS_WORK if guessing else 0.0)
+            report(f"search, {self.name}", step, total, max(one.score for one in self.found), work)
+
+    def consistent_with(self, other: Search) -> bool:
+        """Whether the best of either search translate alike."""
+        a, b = (unit(self.probes[0] @ one.found[0].rotation) for one in (self, other))
+        return consistency(a, b) > CONSENT
+
+    def witness(self, report: Reporter) -> torch.Tensor:
+        """The best candidate, refined in as many axes as the rows can tell apart; (r, s), nothing of the others."""
+        axes = max(self.low_x.width, self.low_y.width, distinct_axes(self.x, self.y))
+        x, y = self.x.strongest(axes), self.y.strongest(axes)
+        start = extend(self.found[0].rotation, (x.width, y.width), self.rng)
+        refined = refine_half(x, y, start, self.config, self.rng, report, self.name)
+        witness = refined.new_zeros(self.x.width, self.y.width)
+        witness[: x.width, : y.width] = refined
+        return witness
+
+    def _guess(self, step: int) -> torch.Tensor:
+        clusters = self.config.clusters[step % len(self.config.clusters)]
+        a, b = (side.draw(self.config.cluster_rows, 0.0, self.rng) for side in (self.low_x, self.low_y))
+        return polar(first_guess(a, b, clusters=clusters, starts=self.config.starts, rng=self.rng).cross)
+
+    def _mean_of_two(self) -> torch.Tensor:
+        one, other = self.rng.choice(len(self.found), 2, replace=len(self.found) < 2)
+        return polar(self.found[one].rotation + self.found[other].rotation)
+
+    def _candidate(self, start: torch.Tensor) -> Candidate:
+        silent = Reporter(None, 1.0)
+        rotation = refine(self.low_x, self.low_y, start, trial_schedule(self.config), self.rng, silent, self.name)
+        a, b = self.probes
+        return Candidate(rotation, transport(a @ rotation, b, PROBE_TEMPERATURE, 20)[1])
+
+    def _select(self) -> None:
+        """Keep the best, but of those that are nearly the same only one."""
+        best: list[Candidate] = []
+        for one in sorted(self.found, key=lambda candidate: -candidate.score):
+            if all(agreement(one.rotation, kept.rotation, self.probes[0], 500) < SAME for kept in best):
+                best.append(one)
+        self.found = best[: self.config.children]
+
+
+def distinct_axes(x: Side, y: Side) -> int:
+    """How many of the strongest axes the rows are enough for; more only blur what these say."""
+    rows = min(len(x), len(y))
+    return max(LEAST_AXES, rows // ROWS_PER_AXIS) if rows < ENOUGH_ROWS else max(x.width, y.width)
+
+
+def extend(known: torch.Tensor, shape: tuple[int, int], rng: np.random.Generator) -> torch.Tensor:
+    """A map of the strongest axes as one (r, s) of more, at random on the others, which it must not turn."""
+    start = FAINT * torch.from_numpy(rng.standard_normal(shape)).to(known)
+    start[: known.shape[0], : known.shape[1]] = known
+    return polar(start)
 
 
 def best_transport(
@@ -346,7 +431,7 @@ def refine_half(
 def trial_schedule(config: SinkhornConfig) -> Schedule:
     """The refinement of a first guess that shows what it is good for."""
     hot = config.temperature[0]
-    return Schedule(config.trial_rounds, config.early_rows, (hot, hot), (0.0, 0.0), (1.2, 1.2), config.balancing)
+    return Schedule(config.trial_rounds, config.trial_rows, (hot, hot), (0.0, 0.0), (1.2, 1.2), config.balancing)
 
 
 def half_schedules(config: SinkhornConfig) -> tuple[Schedule, Schedule]:
@@ -367,9 +452,21 @@ def final_schedule(config: SinkhornConfig) -> Schedule:
 
 
 def witness_work(x: Side, y: Side, config: SinkhornConfig) -> float:
-    """What `witness` costs, as `Schedule.work` counts."""
+    """What the first attempt at one half costs, as `Schedule.work` counts."""
+    guesses = config.guesses * (GUESS_WORK + trial_work(x, y, config))
+    return guesses + half_work(x, y, config)
+
+
+def further_work(x: Side, y: Side, config: SinkhornConfig) -> float:
+    """What a further attempt at one half costs, as `Schedule.work` counts."""
+    candidates = config.guesses + config.generations * config.children
+    return config.guesses * GUESS_WORK + candidates * trial_work(x, y, config)
+
+
+def trial_work(x: Side, y: Side, config: SinkhornConfig) -> float:
+    """What the refinement of a candidate costs, as `Schedule.work` counts."""
     trial = trial_schedule(config)
-    return GUESS_WORK * config.guesses + 2 * trial.rounds * trial.work(x, y) + half_work(x, y, config)
+    return TRIAL_SHARE * trial.rounds * trial.work(x, y)
 
 
 def half_work(x: Side, y: Side, config: SinkhornConfig) -> float:

@@ -23,10 +23,19 @@ def test_the_expectation_grows_with_the_consistency_and_lies_in_its_interval() -
     assert all(np.diff([expected for expected, *_ in found]) >= 0)
 
 
-@pytest.mark.parametrize(("rows", "label"), [(2999, "uncertain"), (3000, "aligned")])
-def test_few_rows_are_never_aligned(rows: int, label: str) -> None:
+@pytest.mark.parametrize(("rows", "label"), [(999, "uncertain"), (1000, "aligned")])
+def test_too_few_rows_are_never_aligned(rows: int, label: str) -> None:
     assert verdict_from({"consistency": 0.9, "rows": rows}).label == label
     assert verdict_from({"consistency": 0.001, "rows": rows}).label == "not aligned"
+
+
+def test_the_same_consistency_says_less_of_fewer_rows() -> None:
+    found = [expected_top1(0.3, rows) for rows in (1000, 2000, 3999, 4000, 8000)]
+    assert all(0 <= low <= expected <= high <= 1 for expected, low, high in found)
+    expected = [one for one, *_ in found]
+    assert expected[0] < expected[1] < expected[2] < expected[3] == expected[4]
+    assert verdict_from({"consistency": 0.3, "rows": 1000}).label == "uncertain"
+    assert verdict_from({"consistency": 0.3, "rows": 8000}).label == "aligned"
 
 
 @pytest.mark.parametrize("right", [True, False])

@@ -14,7 +14,8 @@ from vec2vec.verdict import Verdict
 
 POOL = 4096  # the pool that the expected top-1 speaks of
 ALIGNED, NOT_ALIGNED = 0.3, 0.05  # of the expected top-1
-LEAST_ROWS = 3000  # below, few axes are compared, and two coarse maps agree in these before single texts are told apart
+LEAST_ROWS = 1000  # below, two maps find one another's translations by chance too often to call them aligned
+ENOUGH_ROWS = 4000  # below, few axes are compared, and maps agree in these before they tell single texts apart
 CALIBRATION = (  # logit of the consistency, expected top-1, and the interval that most cases fell into
     (-6.0, 0.00, 0.00, 0.05),
     (-4.5, 0.01, 0.00, 0.12),
@@ -101,9 +102,9 @@ def verdict_from(evidence: dict[str, float]) -> Verdict:
     Returns
     -------
     Verdict: `aligned` where the expected top-1 among 4,096 is 0.3 or more, `not aligned` where it is below 0.05, and
-    `uncertain` between, or where fewer than 3,000 rows would be all that speaks for `aligned`.
+    `uncertain` between, or where fewer than 1,000 rows would be all that speaks for `aligned`.
     """
-    expected, low, high = expected_top1(evidence["consistency"])
+    expected, low, high = expected_top1(evidence["consistency"], evidence["rows"])
     words = f"expected top-1 among {POOL:,}: {expected:.2f} ({low:.2f} to {high:.2f})"
     found = f"two fits on disjoint halves find one another's translations in {evidence['consistency']:.0%} of cases"
     if expected >= ALIGNED and evidence["rows"] >= LEAST_ROWS:
@@ -115,9 +116,19 @@ def verdict_from(evidence: dict[str, float]) -> Verdict:
     return Verdict("uncertain", expected, (low, high), evidence, sentence)
 
 
-def expected_top1(consistency: float) -> tuple[float, float, float]:
-    """Top-1 among 4,096 to expect at a consistency, and its interval, from benchmarks/verdict_calibration.py."""
+def expected_top1(consistency: float, rows: float = ENOUGH_ROWS) -> tuple[float, float, float]:
+    """Top-1 among 4,096 to expect, and its interval, from benchmarks/verdict_calibration.py.
+
+    Parameters
+    ----------
+    consistency : of two witnesses, see `consistency`
+    rows : of the smaller side; where they are few, the odds of the consistency count in proportion to them
+    """
     logit = float(np.log(max(consistency, 1e-4) / max(1.0 - consistency, 1e-4)))
     at, *curves = np.array(CALIBRATION).T
     expected, low, high = (float(np.interp(logit, at, curve)) for curve in curves)
+    if rows < ENOUGH_ROWS:
+        odds = float(np.exp(logit)) * rows / ENOUGH_ROWS
+        expected = min(expected, odds / (1.0 + odds))
+        low = min(low, expected / 3)
     return expected, low, high

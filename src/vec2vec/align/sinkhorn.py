@@ -24,7 +24,7 @@ from pydantic import Field
 
 from vec2vec.align.anchors import first_guess
 from vec2vec.align.base import FitConfig, Progress, ProgressCallback, SpaceFit
-from vec2vec.align.judge import agreement, consistency, gather_evidence, verdict_from
+from vec2vec.align.judge import ENOUGH_ROWS, agreement, consistency, gather_evidence, verdict_from
 from vec2vec.align.sharpen import sharpen
 from vec2vec.align.whitening import Axes, polar, thin_svd, unit
 from vec2vec.preprocess import Preprocessor
@@ -38,8 +38,7 @@ PROBE_TEMPERATURE = 0.15  # of the transport that witnesses are compared by
 ROUND_WORK, GUESS_WORK, SHARPENING_WORK = 3.0, 20.0, 15.0  # of any size, as `Schedule.work` counts
 FAINT = 1e-4  # a random direction beside a known one of length 1, which it must not turn
 TRIAL_SHARE = 0.1  # of a round's cost, of one in the strongest axes alone
-ENOUGH_ROWS = 4000  # for all axes; fewer are enough for LEAST_AXES, or one per ROWS_PER_AXIS
-ROWS_PER_AXIS, LEAST_AXES = 32, 32
+ROWS_PER_AXIS, LEAST_AXES = 32, 32  # with fewer than ENOUGH_ROWS
 SAME = 0.97  # agreement of two candidates from which on the worse adds nothing
 CONSENT = 0.1  # consistency of two witnesses on the probe from which on they are taken to be right together
 

@@ -1,7 +1,7 @@
 """The optimal-transport baselines, by POT: they match two samples of the *same* texts, and give no map.
 
-What they see is not what a fitter sees. A fitter is given vectors of different texts, and translates vectors that it has
-not seen. A matching is given the vectors of the very texts that it is scored on, in both encoders, the second set
+What they see is not what a fitter sees. A fitter is given vectors of different texts, and translates vectors that it
+has not seen. A matching is given the vectors of the very texts that it is scored on, in both encoders, the second set
 shuffled: no pair is told, but that every vector has its partner is (as in the oracle-aided baselines of the paper).
 
 Both samples are centred and brought to norm 1 (`vec2vec.preprocess`). ``ot-emd`` and ``ot-sinkhorn`` compare vectors of
@@ -164,7 +164,7 @@ def match(name: str, source: Float32, target: Float32, config: TransportConfig, 
 
 
 def assign(plan: Float64) -> npt.NDArray[np.int64]:
-    """The one-to-one matching that collects the most of a square plan (Kuhn 1955, the Hungarian method): (n,) columns."""
+    """The one-to-one matching that collects the most of a square plan (Hungarian method, Kuhn 1955): (n,) columns."""
     from scipy.optimize import linear_sum_assignment
 
     return np.asarray(linear_sum_assignment(plan, maximize=True)[1], np.int64)

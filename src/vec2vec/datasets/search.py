@@ -15,7 +15,7 @@ from vec2vec.errors import InputError
 MIN_WORDS = 4  # of a query, and of what is left of its passage
 # The end of a sentence: a stop (not that of an initial or a common abbreviation), then what may begin another.
 _END = re.compile(
-    r"(?<!\b[A-Za-z])(?<!\b(?:Mr|Dr|St|Jr|Sr|vs|No))(?<!\b(?:Mrs|etc))[.!?][\"'”’)\]]*\s+(?=[\"'“‘(\[]?[A-Z0-9])"
+    r"(?<!\b[A-Za-z])(?<!\b(?:Mr|Dr|St|Jr|Sr|vs|No))(?<!\b(?:Mrs|etc))[.!?][\"'\u201d\u2019)\]]*\s+(?=[\"'\u201c\u2018(\[]?[A-Z0-9])"
 )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vec2vec.errors import DimensionError, InputError
-from vec2vec.evaluate.metrics import _TOP, Floats, _count, _Places, _unit
+from vec2vec.evaluate.metrics import _TOP, Floats, _count, _neighbourhood, _Places, _unit
 
 NEIGHBOURS = 10
 DEPTH = 10  # of a search's list
@@ -40,7 +40,7 @@ def neighbour_overlap(translated: Floats, native: Floats, *, k: int = NEIGHBOURS
         rows = np.arange(start, min(start + batch_rows, len(c)))
         found = [_nearest_others(side[rows] @ c.T, rows, k) for side in (q, c)]
         both = np.sort(np.concatenate(found, axis=1), axis=1)
-        shared += np.count_nonzero(both[:, 1:] == both[:, :-1])
+        shared += int(np.count_nonzero(both[:, 1:] == both[:, :-1]))
     return shared / (len(c) * k)
 
 
@@ -71,6 +71,55 @@ def plan_places(plan: Floats) -> Places:
     rank = found.rank()
     top1, top5, top16 = (float(found.top(k).mean()) for k in _TOP)
     return Places(top1, top5, top16, float(rank.mean()), float(np.median(rank)))
+
+
+@dataclass(frozen=True)
+class WordScores:
+    """Word translation: by cosine, by CSLS, and the mean cosine with the best of a word's translations."""
+
+    nearest: Places
+    csls: Places
+    cosine: float
+
+
+def translate_words(
+    translated: Floats,
+    targets: Floats,
+    answers: Sequence[Sequence[int]],
+    vocabulary: Floats,
+    *,
+    batch_rows: int = 512,
+) -> WordScores:
+    """Accuracy of word translation (Conneau et al. 2017): the first of a word's translations counts, ties half.
+
+    Parameters
+    ----------
+    translated : (q, d) translated vectors of the dictionary's words
+    targets : (n, d) native vectors of all target words, the candidates
+    answers : for each query, the rows of its translations
+    vocabulary : (m, d) translated vectors of all source words, for the neighbourhoods of CSLS
+    """
+    q, c = _unit(translated), _unit(targets)
+    crowding = _neighbourhood(c, _unit(vocabulary), batch_rows)
+    ranks, cosines = np.empty((2, len(q))), np.empty(len(q))
+    for start in range(0, len(q), batch_rows):
+        sims = q[start : start + batch_rows] @ c.T
+        for i, row in enumerate(sims, start):
+            known = np.asarray(answers[i])
+            cosines[i] = row[known].max()
+            ranks[:, i] = _best_rank(row, known), _best_rank(2 * row - crowding, known)
+    return WordScores(_places_of(ranks[0]), _places_of(ranks[1]), float(cosines.mean()))
+
+
+def _best_rank(sims: Floats, known: NDArray[np.int64]) -> float:
+    best = sims[known].max()
+    ties = np.count_nonzero(sims == best) - np.count_nonzero(sims[known] == best)
+    return 1 + np.count_nonzero(sims > best) + ties / 2
+
+
+def _places_of(ranks: Floats) -> Places:
+    top1, top5, top16 = (float(np.mean(ranks <= k)) for k in _TOP)
+    return Places(top1, top5, top16, float(ranks.mean()), float(np.median(ranks)))
 
 
 @dataclass(frozen=True)

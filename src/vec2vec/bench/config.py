@@ -53,6 +53,7 @@ class CorpusData(Part):
     held_out : rows for scoring
     rows : of a side at most, under "hash"
     seed : of the hash
+    score_rows : in place of that of the whole file
     """
 
     kind: Literal["corpus"]
@@ -62,6 +63,7 @@ class CorpusData(Part):
     held_out: Count = 4096
     rows: Count | None = None
     seed: Seed = 0
+    score_rows: Annotated[int, Field(ge=20)] | None = None
 
 
 class FilesData(Part):
@@ -98,7 +100,8 @@ class WordsData(Part):
     source, target : .vec or .txt, also as .gz
     dictionary : two words a line, for scoring
     pairs : the same, for the methods that see pairs
-    words : the first so many of either side are candidates, and available to a fit
+    words : the first so many of either side are candidates
+    fit_words : of them, those that a fit may see: rare words have poor vectors
     """
 
     kind: Literal["words"]
@@ -107,6 +110,7 @@ class WordsData(Part):
     dictionary: str | None = None
     pairs: str | None = None
     words: Count = 200_000
+    fit_words: Count = 20_000
     source_label: str = "source"
     target_label: str = "target"
 

@@ -33,8 +33,7 @@ def write_figures(bench: Bench, rows: Sequence[Line], results: Mapping[str, Line
             figure = draw(panels, title)
             if figure is not None:
                 drawn.append((f"{experiment.name}-{name}", figure))
-        names = bench.grid.experiments[experiment.name]
-        drawn += _heat_maps(experiment.name, {name: results[name] for name in names if name in results}, mine)
+        drawn += _heat_maps(experiment.name, results, mine)
     folder.mkdir(exist_ok=True)
     wanted = [folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', name)}.png" for name, _ in drawn]
     for old in set(folder.glob("*.png")) - set(wanted):
@@ -146,20 +145,19 @@ def _draw(
 
 
 def _heat_maps(experiment: str, results: Mapping[str, Line], rows: Sequence[Line]) -> list[tuple[str, Figure]]:
-    """One figure for each pair of spaces: its first unpaired method that kept a picture, else its first that did."""
-    labels = {row["cell"]: (row["source"], row["target"], row["label"], row["kind"]) for row in rows}
-    chosen: dict[tuple[str, str], tuple[str, Line, str]] = {}
-    for name, result in results.items():
-        picture = result.get("picture")
-        if picture is None or name not in labels:
-            continue
-        source, target, label, kind = labels[name]
-        if (source, target) not in chosen or (kind == "unpaired" and chosen[source, target][2] != "unpaired"):
-            chosen[source, target] = label, picture, kind
-    return [
-        (f"{experiment}-cosines-{source}-{target}", heat_map(picture, source, target, label))
-        for (source, target), (label, picture, _) in chosen.items()
-    ]
+    """A figure for each pair of spaces: of its first unpaired method, or else its first, at its most rows and pairs."""
+    order = list(dict.fromkeys(row["label"] for row in rows))
+
+    def place(row: Line) -> tuple[Any, ...]:
+        return row["kind"] != "unpaired", order.index(row["label"]), -row["rows_source"], -row["pairs"], row["seed"]
+
+    fits = [row for row in rows if row["rows_source"] is not None and results[row["cell"]].get("picture")]
+    found = []
+    for (source, target), group in groups(fits, "source", "target"):
+        best = min(group, key=place)
+        figure = heat_map(results[best["cell"]]["picture"], source, target, best["label"])
+        found.append((f"{experiment}-cosines-{source}-{target}", figure))
+    return found
 
 
 def heat_map(picture: Line, source: str, target: str, label: str) -> Figure:

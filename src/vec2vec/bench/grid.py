@@ -31,7 +31,6 @@ class Cell:
     pools : numbers of candidates; "all" is every scored row
     neighbours : measure shared neighbours, too
     searches : sets to search in
-    picture : keep a small matrix of cosines for the heat map
     inputs : fingerprints of what is read, by name
     """
 
@@ -51,7 +50,6 @@ class Cell:
     pools: tuple[int | str, ...]
     neighbours: bool
     searches: tuple[str, ...]
-    picture: bool
     score_rows: int
     inputs: Mapping[str, Any]
 
@@ -132,7 +130,6 @@ def _cells(config: BenchConfig, experiment: Experiment, inputs: Mapping[str, Any
             for turn, seed in enumerate(_seeds(experiment, method)):
                 for rows in sizes:
                     for pairs in _pairs(experiment, method):
-                        picture = turn == 0 and rows == sizes[-1] and pairs == _pairs(experiment, method)[-1]
                         yield (
                             turn,
                             Cell(
@@ -152,7 +149,6 @@ def _cells(config: BenchConfig, experiment: Experiment, inputs: Mapping[str, Any
                                 pools=experiment.pools,
                                 neighbours="neighbours" in measures(config, experiment) and method.kind != "matching",
                                 searches=() if method.kind in ("baseline", "matching") else experiment.searches,
-                                picture=picture and bool(_score_on(config, experiment)) and method.kind != "matching",
                                 score_rows=config.score_rows,
                                 inputs=_inputs(experiment, source, target, inputs),
                             ),

@@ -70,7 +70,9 @@ def fingerprints(config: BenchConfig) -> dict[str, Any]:
     for name, data in config.data.items():
         found[f"data {name}"] = _data(config, data)
     for name, space in config.spaces.items():
-        found[f"encoder {name}"] = [space.encoder, space.options]
+        place = Path(space.encoder or "").expanduser()
+        saved = file_print(str(place)) if space.encoder and place.is_dir() else space.encoder
+        found[f"encoder {name}"] = [saved, space.options]
         for data_name in config.data:
             if data_name in space.vectors:
                 found[f"space {name} on {data_name}"] = file_print(config.path(space.vectors[data_name]))

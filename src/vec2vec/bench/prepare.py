@@ -88,7 +88,7 @@ def _embeddings(places: Places, name: str, space: str) -> Iterator[Step]:
         yield Step(
             makes,
             f"embedding {name} by {space}",
-            {"job": "embed", "texts": places.config.path(texts), "out": str(makes), "space": space},
+            {"job": "embed", "texts": corpus_uri(places.config, texts), "out": str(makes), "space": space},
         )
         return
     for part in _needed_sets(places.config, name, space):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vec2vec.bench.config import BenchConfig, CorpusData, FilesData, SampleData
-from vec2vec.bench.grid import Cell
+from vec2vec.bench.grid import Cell, Grid
 from vec2vec.bench.methods import find_bench_method
 from vec2vec.bench.runner import Bench
 from vec2vec.stores import atomic_file
@@ -55,7 +55,16 @@ FIGURES: tuple[str, ...] = (
 FIGURES += ("overlap10", "recall1", "recall10", "ndcg10")
 FIGURES += tuple(f"{side}_{name}" for side in ("target", "source") for name in ("recall1", "recall10", "ndcg10"))
 FIGURES += tuple(f"{name}_to_{side}" for side in ("target", "source") for name in ("recall1", "recall10", "ndcg10"))
-FIGURES += ("expected_top1", "expected_low", "expected_high", "fit_seconds", "score_seconds", "seconds")
+FIGURES += (
+    "expected_top1",
+    "expected_low",
+    "expected_high",
+    "fit_seconds",
+    "fit_cpu_seconds",
+    "score_seconds",
+    "seconds",
+)
+FIGURES += ("cpu_seconds",)
 
 
 def write_report(bench: Bench) -> list[Path]:
@@ -69,7 +78,7 @@ def write_report(bench: Bench) -> list[Path]:
     from vec2vec.bench.tables import all_tables, to_html, to_latex, to_markdown
 
     results = bench.results()
-    rows = list(flatten(bench, results))
+    rows = list(flatten(bench.config, bench.grid, results))
     written = [bench.out / "results.parquet"]
     write_parquet(written[0], rows)
     figures = write_figures(bench, rows, results, bench.out / "figures")
@@ -86,15 +95,15 @@ def write_report(bench: Bench) -> list[Path]:
     return [*written, *figures]
 
 
-def flatten(bench: Bench, results: Mapping[str, Line]) -> Iterator[Line]:
+def flatten(config: BenchConfig, grid: Grid, results: Mapping[str, Line]) -> Iterator[Line]:
     """A row for each figure of each cell; one without figures where a cell has none, or failed."""
     members: dict[str, list[str]] = {}
-    for experiment, names in bench.grid.experiments.items():
+    for experiment, names in grid.experiments.items():
         for name in names:
             members.setdefault(name, []).append(experiment)
     for name, result in results.items():
-        cell, about = bench.grid.cells[name], result.get("about", {})
-        common = _common(bench.config, cell, result) | {"cell": name, "experiments": ",".join(members[name])}
+        cell, about = grid.cells[name], result.get("about", {})
+        common = _common(config, cell, result) | {"cell": name, "experiments": ",".join(members[name])}
         for line in result.get("lines") or [{}]:
             row = common | {key: about.get(key) for key in (*TEXT, *WHOLE, *FIGURES) if key in about} | line
             row["versions"] = json.dumps(about.get("versions", {}))

@@ -279,7 +279,7 @@ class Bench:
 
 
 class _Clock:
-    """How long the rest may take, by the cells that are done: of the same method and size, of the same method, or all."""
+    """How long the rest may take, by what is done: cells of the same method and size, of the same method, or all."""
 
     def __init__(self, results: Mapping[str, Line], grid: Grid) -> None:
         self.seconds: dict[tuple[object, ...], list[float]] = {}
@@ -342,7 +342,7 @@ def _check_encoders(config: BenchConfig) -> None:
             continue
         if Path(encoder).expanduser().is_dir():
             continue
-        if encoder.startswith((".", "/", "~")):
+        if encoder.startswith((".", "/", "~")) or encoder.count("/") > 1:
             raise InputError(f"space '{name}': {encoder}: there is no such folder")
         if "/" not in encoder:
             raise unknown_encoder(encoder)

@@ -22,13 +22,14 @@ SEES = {
     "few pairs": "pairs and unpaired rows",
     "pairs": "pairs alone",
     "baseline": "nothing",
-    "matching": "the scored texts in both spaces, shuffled",
+    "matching": "the scored texts",
 }
 VERDICTS = ("aligned", "uncertain", "not aligned")
 NONE = ""
 MATCHING_NOTE = (
-    "Transport baselines match the vectors of the very texts that they are scored on, which no fitter has seen, and "
-    "give no map; compare them at the same number of candidates."
+    "Transport baselines (OT, Gromov-Wasserstein) are given the vectors of the very texts that they are scored on, in "
+    "both spaces, the second shuffled: that each has its partner is known, which one is not. No fitter sees these "
+    "texts. They give no map; compare them at the same number of candidates."
 )
 
 
@@ -191,7 +192,7 @@ def paper_table(rows: Sequence[Line], title: str) -> Titled | None:
         return None
     names = list(dict.fromkeys(name for row in plain for name in (row["source"], row["target"])))
     sections = []
-    for (scored_on,), group in groups(plain, "scored_on"):
+    for (scored_on, pool), group in groups(plain, "scored_on", "pool"):
         lines = []
         for (label,), some in groups(group, "label"):
             best = _at_most(some)
@@ -201,7 +202,7 @@ def paper_table(rows: Sequence[Line], title: str) -> Titled | None:
                     lines.append((source, label, *found))
         order = {name: i for i, name in enumerate(names)}
         lines.sort(key=lambda line: order[line[0]])
-        sections.append(TableSection(scored_on, tuple(lines)))
+        sections.append(TableSection(f"{scored_on}, {pool:,} candidates", tuple(lines)))
     note = (
         "Each cell: mean cosine, top-1, mean rank, over seeds, with the most rows and pairs of each method. A † is the "
     )
@@ -457,7 +458,10 @@ def to_html(title: str, notes: Sequence[str], tables: Sequence[Titled], figures:
 
 
 def _html_table(table: Table) -> str:
-    lines = ["<tr>" + "".join(f"<th>{html.escape(name)}</th>" for name in table.columns) + "</tr>"]
+    columns = zip(*(row for section in table.sections for row in section.rows), strict=True)
+    kinds = [_kind(next(filter(None, column), "")) for column in columns]
+    head = zip(table.columns, kinds, strict=True)
+    lines = ["<tr>" + "".join(f"<th{kind}>{html.escape(name)}</th>" for name, kind in head) + "</tr>"]
     for section in table.sections:
         if section.title:
             title = html.escape(section.title)

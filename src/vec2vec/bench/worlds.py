@@ -160,7 +160,8 @@ class CorpusWorld:
         )
         if len(source) != len(target):
             raise InputError(f"{name}: has {len(source):,} texts in {self.cell.source}, {len(target):,} in the other")
-        order = np.sort(np.random.default_rng([0, TRUTH_DRAW]).permutation(len(source))[: self.cell.score_rows])
+        most = self._data(data).score_rows or self.cell.score_rows
+        order = np.sort(np.random.default_rng([0, TRUTH_DRAW]).permutation(len(source))[:most])
         known = self._domains(data, "held_out")
         labels = None
         if known is not None:
@@ -278,7 +279,7 @@ class WordsWorld:
         self.config, self.data = places.config, data
 
     def side(self, which: Which) -> Rows:
-        return Rows(self._vectors(which)[1])
+        return Rows(self._vectors(which)[1][: self.data.fit_words])
 
     def known(self) -> tuple[Rows, Rows]:
         assert self.data.pairs is not None
@@ -292,16 +293,17 @@ class WordsWorld:
         for left, right in self._pairs(self.data.dictionary):
             answers.setdefault(left, []).append(right)
         queries = np.array(list(answers), np.int64)
-        return Words(self.side("source"), self.side("target"), queries, list(answers.values()))
+        source, target = (Rows(self._vectors(which)[1]) for which in ("source", "target"))
+        return Words(source, target, queries, list(answers.values()))
 
-    def _vectors(self, which: Which) -> tuple[dict[str, int], Float32]:
+    def _vectors(self, which: str) -> tuple[dict[str, int], Float32]:
         if which not in self._read:
             words, vectors = read_word_vectors(self.config.path(getattr(self.data, which)), self.data.words)
             self._read[which] = {word: i for i, word in enumerate(words)}, vectors
         return self._read[which]
 
     @cached_property
-    def _read(self) -> dict[Which, tuple[dict[str, int], Float32]]:
+    def _read(self) -> dict[str, tuple[dict[str, int], Float32]]:
         return {}
 
     def _pairs(self, name: str) -> list[tuple[int, int]]:

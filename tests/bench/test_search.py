@@ -96,7 +96,7 @@ def test_a_rotation_found_by_pairs_searches_as_well_as_the_native_systems(folder
     found = [line for line in result["lines"] if "system" in line]
     assert len(found) == 8  # two searches, two directions, two systems
     for line in found:
-        assert line["target_recall1"] > 0.5
+        assert line["target_recall1"] > 0.2  # chance is 1 of 39, or of 12
         assert line["ndcg10_to_target"] == pytest.approx(1, abs=0.1)
         assert line["ndcg10_to_source"] == pytest.approx(1, abs=0.1)
     assert {line["queries"] for line in found if line["scored_on"] == "search beir"} == {12}

@@ -40,7 +40,7 @@ def ran(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any
     path = write(
         folder,
         toml(data, CORPUS, WORDS, matching),
-        experiment(name="texts", methods=["procrustes", "ridge", "identity", "chance", "ot-emd"], **common),
+        experiment(name="texts", methods=["procrustes", "identity", "ot-emd"], **common),
         experiment(name="words", data="words", methods=["procrustes"], pairs=[200]),
     )
     said = CliRunner().invoke(app, ["bench", str(path), "--out", str(folder / "out"), "--workers", "2"])
@@ -50,7 +50,7 @@ def ran(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any
 def test_a_run_writes_results_tables_and_figures(ran: tuple[Path, Any]) -> None:
     out, said = ran
     assert said.exit_code == 0, said.output
-    assert "8 of 8 cells are done" in said.output
+    assert "5 of 5 cells are done" in said.output
     rows = pq.read_table(out / "results.parquet").to_pylist()
     assert {row["status"] for row in rows} == {"done"}
     for row in rows:
@@ -67,7 +67,6 @@ def test_a_run_writes_results_tables_and_figures(ran: tuple[Path, Any]) -> None:
 
     assert top1("procrustes", pairs=100) > 0.5
     assert top1("procrustes", pairs=100, direction="backward") > 0.5
-    assert top1("chance") == pytest.approx(1 / 60)
     assert top1("identity") < 0.2
     assert top1("ot-emd", matching="Hungarian") < 0.3
     assert top1("procrustes", experiments="words", pairs=200) > 0.7
@@ -162,8 +161,10 @@ def test_one_cell_that_crashes_is_recorded_and_the_others_go_on(
     assert "killed by signal 9" in errors["identity"]
     monkeypatch.undo()
     assert "failed" in (tmp_path / "out" / "tables.md").read_text()
-    said = CliRunner().invoke(app, [*args, "--retry"])
-    assert "1 cells failed" in said.output or "2 cells failed" in said.output
+    assert CliRunner().invoke(app, [*args, "--only", "identity"]).exit_code == 2  # recorded, so not run again
+    CliRunner().invoke(app, [*args, "--only", "identity", "--retry"])
+    again = {one["cell"]["method"]: one["status"] for one in Bench(str(path), tmp_path / "out").results().values()}
+    assert again == {"ridge": "failed", "chance": "done", "identity": "done"}
 
 
 def test_unpaired_data_are_fitted_and_judged_without_scores(data: Path, tmp_path: Path) -> None:

@@ -169,7 +169,8 @@ class Experiment(Part):
     pairs : known pairs, for the methods that see them
     seeds : of the draws and the fits
     score_on : data to score on: the data itself (its held-out rows; where domains are chosen, those of domains that
-        both sides have), others for out of distribution, or one domain of them as DATA:DOMAIN
+        both sides have), others for out of distribution, or one domain of them as DATA:DOMAIN;
+        transport baselines are scored on the first
     measures : "retrieval", "neighbours", "search"; by default the first two where there is truth
     searches : names, for "search"
     source_domains, target_domains : only the texts of these are fitted on

@@ -145,7 +145,7 @@ def _cells(config: BenchConfig, experiment: Experiment, inputs: Mapping[str, Any
                                 seed=seed,
                                 source_domains=experiment.source_domains,
                                 target_domains=experiment.target_domains,
-                                score_on=_score_on(config, experiment),
+                                score_on=_score_on(config, experiment)[: 1 if method.kind == "matching" else None],
                                 pools=experiment.pools,
                                 neighbours="neighbours" in measures(config, experiment) and method.kind != "matching",
                                 searches=() if method.kind in ("baseline", "matching") else experiment.searches,

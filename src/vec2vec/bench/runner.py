@@ -81,7 +81,7 @@ class Bench:
     """
 
     def __init__(self, name: str, out: str | os.PathLike[str]) -> None:
-        self.name = name
+        self.name, self.given = name, os.fspath(out)
         self.config, self.text = load_config(name)
         self.out = Path(out).expanduser().absolute()
         if self.out.exists() and not self.out.is_dir():
@@ -115,8 +115,8 @@ class Bench:
         return {name: result for name, result in found if result is not None}
 
     def command(self, cell: Cell) -> str:
-        """The command that runs this cell alone, anywhere."""
-        return f"vec2vec bench {shlex.quote(self.name)} --out OUT --only {shlex.quote(cell.id)}"
+        """The command that runs this cell alone, in a folder that does not have it yet."""
+        return f"vec2vec bench {shlex.quote(self.name)} --out {shlex.quote(self.given)} --only {shlex.quote(cell.id)}"
 
     def _path(self, cell: str) -> Path:
         return self.places.cells / f"{cell}.json"

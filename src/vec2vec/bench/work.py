@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from vec2vec import __version__
 from vec2vec.bench.grid import Cell
@@ -112,7 +113,7 @@ def run_fit(world: World, cell: Cell, threads: int) -> Maps:
         "fit_seconds": round(seconds, 3),
         "fit_cpu_seconds": round(time.process_time() - worked, 3),
         "fit_peak_mib": peak_mib(),
-        "fitted_rows": [len(side) for side in sides],
+        "fitted_rows": [found.record["rows"][side]["used"] for side in ("source", "target")],
         "verdict": verdict.label,
         "expected_top1": _number(verdict.expected_top1),
         "expected_low": _number(verdict.interval[0]),
@@ -124,10 +125,10 @@ def run_fit(world: World, cell: Cell, threads: int) -> Maps:
     return Maps(translate, lambda x: translate(x, reverse=True), about)
 
 
-def _draw(rows: Rows, cell: Cell, stream: int) -> Float32:
-    """All rows, or so many as the cell asks for."""
+def _draw(rows: Rows, cell: Cell, stream: int) -> npt.NDArray[Any]:
+    """All rows (of a whole file, the file itself: a fit reads what it needs), or so many as the cell asks for."""
     if not isinstance(cell.rows, int):
-        return rows.take()
+        return rows.array if rows.index is None else rows.take()
     return rows.draw(cell.rows, np.random.default_rng([cell.seed, stream]))
 
 

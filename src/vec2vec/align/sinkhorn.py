@@ -2,7 +2,8 @@
 
 Read from top to bottom: `fit` prepares both sides, `witness` solves the problem from nothing on one half of the rows,
 twice; where the two are consistent, `bag` solves it again on other halves, from what the two say of the strongest axes;
-`refine` improves the mean of all on all rows, and `vec2vec.align.judge` says how much to trust it.
+`refine` improves the mean of all on all rows, `vec2vec.align.judge` says how much to trust it, and
+`vec2vec.align.sharpen` adapts what was found to a plain search.
 
 Each round of `refine` draws a sample of either side, transports the mapped source onto the target by entropic optimal
 transport, and rotates the source onto the barycentres of its transport plan (Wasserstein-Procrustes: Grave et al. 2018,
@@ -24,6 +25,7 @@ from pydantic import Field
 from vec2vec.align.anchors import Guess, first_guess
 from vec2vec.align.base import FitConfig, Progress, ProgressCallback, SpaceFit
 from vec2vec.align.judge import agreement, consistency, gather_evidence, verdict_from
+from vec2vec.align.sharpen import sharpen
 from vec2vec.align.whitening import Axes, polar, thin_svd, unit
 from vec2vec.preprocess import Preprocessor
 from vec2vec.translator import Space
@@ -33,7 +35,7 @@ from vec2vec.verdict import Verdict
 MIN_EXPONENT = -80.0  # exp of less is zero in float32
 PROBE_ROWS = 2000  # of a side, to measure a similarity's spread and a candidate's score
 PROBE_TEMPERATURE = 0.15  # of the transport that witnesses are compared by
-ROUND_WORK, GUESS_WORK = 3.0, 20.0  # what a round and a first guess cost at any size, as `Schedule.work` counts
+ROUND_WORK, GUESS_WORK, SHARPENING_WORK = 3.0, 20.0, 15.0  # of any size, as `Schedule.work` counts
 FAINT = 1e-4  # a random direction beside a known one of length 1, which it must not turn
 CONSENT = 0.1  # consistency of two witnesses on the probe from which on they are taken to be right together
 
@@ -56,6 +58,7 @@ class SinkhornConfig(FitConfig):
     bags : further divisions into halves, either half giving one more map to the mean
     kept_axes : the strongest, of which such a map starts with what is known; of the others it starts with nothing
     rounds, round_rows : the refinement on all rows
+    sharpening : steps by which, at last, the map of either direction is adapted to a plain search; 0 for none
     """
 
     whitening: float = Field(default=0.2, ge=0.0, le=0.5)
@@ -76,6 +79,7 @@ class SinkhornConfig(FitConfig):
     kept_axes: int = Field(default=30, ge=2)
     rounds: int = Field(default=30, ge=1)
     round_rows: int = Field(default=6_000, ge=16)
+    sharpening: int = Field(default=60, ge=0)
 
 
 @dataclass(frozen=True)
@@ -175,13 +179,43 @@ def fit(
     rng = np.random.default_rng(seed)
     native, (x, y) = prepare(source, target, config, device or torch.device("cpu"))
     work = 2 * witness_work(x, y, config) + bagging_work(x, y, config) + final_work(x, y, config)
+    work += sharpening_work(config)
     report = Reporter(progress, work)
     witnesses = independent_witnesses(x, y, config, rng, report)
     start = consensus(witnesses, x, y, config, rng, report)
     rotation = refine(x, y, start, final_schedule(config), rng, report, "all rows")
     verdict = judge(rotation, witnesses, x, y, config.whitening, rng)
-    source_space, target_space = linear_spaces(native, (x, y), rotation, config.whitening)
-    return SpaceFit(source_space, target_space, report.history, verdict)
+    spaces = finish(native, (x, y), rotation, verdict, config, rng, report)
+    return SpaceFit(*spaces, report.history, verdict)
+
+
+def finish(
+    natives: list[Preprocessor],
+    sides: tuple[Side, Side],
+    rotation: torch.Tensor,
+    verdict: Verdict,
+    config: SinkhornConfig,
+    rng: np.random.Generator,
+    report: Reporter,
+) -> tuple[Space, Space]:
+    """The spaces of a map; where it is not known to have failed, sharpened (`vec2vec.align.sharpen`)."""
+    spaces = linear_spaces(natives, sides, rotation, config.whitening)
+    if verdict.label == "not aligned" or not config.sharpening:
+        report.expect(-sharpening_work(config))
+        return spaces
+    whitened = [side.axes.whiten(side.rows, config.whitening) for side in sides]
+    temperature = 0.8 * config.temperature[0]
+
+    def plans(source: int, queries: torch.Tensor, pool: torch.Tensor) -> torch.Tensor:
+        turn = rotation if source == 0 else rotation.T
+        kernel, u, v = balanced(whitened[source][queries] @ turn, whitened[1 - source][pool], temperature, 8)
+        return kernel.mul_(v).mul_(len(queries) * u[:, None])
+
+    def step(source: int, number: int, shared: float) -> None:
+        stage = "sharpening" if source == 0 else "sharpening, back"
+        report(stage, number, config.sharpening, shared, SHARPENING_WORK)
+
+    return sharpen(spaces, sides, plans, config.sharpening, rng, step)
 
 
 def judge(
@@ -212,7 +246,7 @@ def prepare(
 
 def linear_spaces(
     natives: list[Preprocessor], sides: tuple[Side, Side], rotation: torch.Tensor, whitening: float
-) -> list[Space]:
+) -> tuple[Space, Space]:
     """Both spaces, rotated into the common subspace of `rotation` (r, s), their latent.
 
     A translation is scaled to a root mean square of 1, that of z; whitening and colouring alone do not keep it.
@@ -225,7 +259,10 @@ def linear_spaces(
         out_of.append(turn.T @ (side.axes.directions * scale).T)
         probes.append((side.rows[:PROBE_ROWS] / scale) @ turn)
     gains = [(probes[1 - i] @ out_of[i]).square().sum(dim=1).mean().rsqrt() for i in (0, 1)]
-    return [Space(natives[i], into[i].cpu().numpy(), (gains[i] * out_of[i]).contiguous().cpu().numpy()) for i in (0, 1)]
+    first, second = (
+        Space(natives[i], into[i].cpu().numpy(), (gains[i] * out_of[i]).contiguous().cpu().numpy()) for i in (0, 1)
+    )
+    return first, second
 
 
 def independent_witnesses(
@@ -350,6 +387,11 @@ def final_work(x: Side, y: Side, config: SinkhornConfig) -> float:
     return config.rounds * final_schedule(config).work(x, y)
 
 
+def sharpening_work(config: SinkhornConfig) -> float:
+    """What sharpening both directions costs, as `Schedule.work` counts."""
+    return 2 * config.sharpening * SHARPENING_WORK
+
+
 def consensus(
     witnesses: tuple[torch.Tensor, torch.Tensor],
     x: Side,
@@ -432,6 +474,15 @@ def transport(
     -------
     (n, s) tensor, row i the mean of the targets by row i of the plan; and the mean cosine of rows to their barycentres
     """
+    kernel, u, v = balanced(mapped, targets, temperature, balancing, scratch)
+    barycentres = (kernel @ (v[:, None] * targets)).mul_(len(kernel) * u[:, None])
+    return barycentres, float((unit(mapped) * unit(barycentres)).sum(dim=1).mean())
+
+
+def balanced(
+    mapped: torch.Tensor, targets: torch.Tensor, temperature: float, balancing: int, scratch: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The kernel (n, m) and the scalings u (n,) and v (m,) of the transport plan u_i K_ij v_j, see `transport`."""
     kernel = torch.mm(mapped, targets.T, out=scratch)
     epsilon = temperature * float(kernel[:PROBE_ROWS].std())
     kernel -= kernel.amax(dim=1, keepdim=True)  # every row has a 1: nothing overflows, and no row is lost
@@ -441,8 +492,7 @@ def transport(
     for _ in range(balancing):
         v = (1.0 / m) / (u @ kernel).clamp_min_(1e-37)
         u = (1.0 / n) / (kernel @ v).clamp_min_(1e-37)
-    barycentres = (kernel @ (v[:, None] * targets)).mul_(n * u[:, None])
-    return barycentres, float((unit(mapped) * unit(barycentres)).sum(dim=1).mean())
+    return kernel, u, v
 
 
 class Reporter:

@@ -83,7 +83,10 @@ def write_report(bench: Bench) -> list[Path]:
     write_parquet(written[0], rows)
     figures = write_figures(bench, rows, results, bench.out / "figures")
     tables = all_tables(bench.config, rows)
-    head = bench.config.title, [*filter(None, [bench.config.note]), *conditions(rows, len(bench.grid.cells))]
+    head = (
+        bench.config.title,
+        [*filter(None, [" ".join(bench.config.note.split())]), *conditions(rows, len(bench.grid.cells))],
+    )
     for name, text in (
         ("tables.md", to_markdown(*head, tables, [path.relative_to(bench.out) for path in figures])),
         ("tables.tex", to_latex(*head, tables)),

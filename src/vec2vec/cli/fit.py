@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +11,7 @@ import typer
 
 from vec2vec.cli.common import BadRows, Device, exit_code, refuse_existing, say
 from vec2vec.cli.progress import fit_progress
-from vec2vec.errors import ConfigError, InputError
+from vec2vec.errors import ConfigError
 
 if TYPE_CHECKING:
     from vec2vec.align import Fit
@@ -73,7 +72,10 @@ def fit(
     """
     refuse_existing(out, force=force)
     sidecar = Path(f"{out}.skipped.jsonl")
-    options = _options(read_config(config) if config else {}, settings or [])
+
+    from vec2vec.settings import read_toml
+
+    options = _options(read_toml(config) if config else {}, settings or [])
     if method is not None:
         options["method"] = method
 
@@ -142,32 +144,6 @@ _OWN_OPTIONS = {
     "source",
     "target",
 }
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Read the settings of a TOML file.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read or is not TOML.
-    """
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        try:
-            import tomli as tomllib
-        except ModuleNotFoundError:
-            raise ConfigError(
-                "--config needs Python 3.11 or later, or the package tomli: or use --set KEY=VALUE"
-            ) from None
-
-    try:
-        return tomllib.loads(path.read_text(encoding="utf8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a TOML file: {error}") from error
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

@@ -1,0 +1,136 @@
+"""The settings of ``method="vec2vec"``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from vec2vec.align.adversarial.losses import Adversarial
+from vec2vec.align.base import FitConfig
+from vec2vec.networks import LatentCritics, Norm, Shortcut
+
+# What differs where nothing is known at the start: the paper's weights and the public reference's settings, except for
+# the steps and rates, which are for data that a CPU can learn from.
+FROM_NOTHING: dict[str, Any] = {
+    "matching": 0.0,
+    "adversarial": 1.0,
+    "latent_adversarial": 1.0,
+    "reconstruction": 1.0,
+    "cycle": 10.0,
+    "vsp": 1.0,
+    "vsp_across": 10.0,
+    "latent_critics": "each",
+    "steps": 4000,
+    "restarts": 4,
+    "width": 256,
+    "critic_width": 256,
+    "batch": 256,
+    "rate": 5e-4,
+    "critic_rate": 5e-4,
+    "warmup": 100,
+}
+
+
+class Vec2VecConfig(FitConfig):
+    """Settings of ``method="vec2vec"``. Where ``init="random"``, other defaults hold: `FROM_NOTHING`.
+
+    Attributes
+    ----------
+    init : "sinkhorn", the linear translator that ``method="sinkhorn"`` finds, improved; "random", the paper's setting
+    latent : width of the latent; None is that of the linear start, or else `width`
+    width, adapter_depth, backbone_depth, norm, shortcut : see `vec2vec.networks.NetworkConfig`
+    critic_width, critic_depth, critic_norm : of the discriminators
+    latent_critics : one for each space, a shared one, or none
+    kind : of the adversarial loss
+    adversarial, latent_adversarial, reconstruction, cycle, vsp, vsp_across, matching : weights of the losses;
+        `vsp` is that of reconstructions, `vsp_across` of translations, `matching` of soft transport targets
+    matching_rows, matching_temperature, search_temperature, balancing : native rows that are matched in a step; the
+        temperatures of the transport and of the search that follows it; Sinkhorn iterations
+    r1, r1_every : weight of the R1 penalty on the critics, and the steps from one to the next
+    smoothing, noise : of the labels; standard deviation of what is added to all that a critic sees (of unit rows)
+    ema : the averaged weights' decay, which are then those that count; 0 is none
+    steps, batch : of the training; rows of each space in a step, over all processes
+    rate, critic_rate, beta1, beta2, clip : of Adam, and the greatest norm of a gradient; 0 clips nothing
+    warmup, decay : steps in which the rates grow from zero; whether they then fall to zero, as a cosine
+    restarts : trainings from different seeds, side by side
+    patience : checks after which a restart that lags behind the best may be stopped
+    check_every, held_rows : steps between two label-free checks, and the rows of a side held back for them
+    precision : "float32", or "bfloat16" where products can be that coarse
+    compile : torch.compile the step
+    checkpoint, checkpoint_every, resume : a folder for the state, the steps between saves, and whether to go on from it
+    tracker, log_folder : "tensorboard" or "wandb" through accelerate, and where the former's files go
+    """
+
+    init: Literal["sinkhorn", "random"] = "sinkhorn"
+    latent: int | None = Field(default=None, ge=1)
+    width: int = Field(default=1024, ge=1)
+    adapter_depth: int = Field(default=3, ge=1, le=64)
+    backbone_depth: int = Field(default=4, ge=1, le=64)
+    norm: Norm = "layer"
+    shortcut: Shortcut = "linear"
+    critic_width: int = Field(default=1024, ge=1)
+    critic_depth: int = Field(default=5, ge=1, le=64)
+    critic_norm: Norm = "layer"
+    latent_critics: LatentCritics = "none"
+    kind: Adversarial = "least-squares"
+    adversarial: float = Field(default=0.0, ge=0.0)
+    latent_adversarial: float = Field(default=0.0, ge=0.0)
+    reconstruction: float = Field(default=1.0, ge=0.0)
+    cycle: float = Field(default=1.0, ge=0.0)
+    vsp: float = Field(default=0.0, ge=0.0)
+    vsp_across: float = Field(default=0.0, ge=0.0)
+    matching: float = Field(default=1.0, ge=0.0)
+    matching_rows: int = Field(default=2048, ge=2)
+    matching_temperature: float = Field(default=0.2, gt=0.0)
+    search_temperature: float = Field(default=0.05, gt=0.0)
+    balancing: int = Field(default=15, ge=1)
+    r1: float = Field(default=0.0, ge=0.0)
+    r1_every: int = Field(default=4, ge=1)
+    smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
+    noise: float = Field(default=0.0, ge=0.0)
+    ema: float = Field(default=0.0, ge=0.0, lt=1.0)
+    steps: int = Field(default=600, ge=1)
+    batch: int = Field(default=512, ge=2)
+    rate: float = Field(default=1e-4, gt=0.0)
+    critic_rate: float = Field(default=1e-4, gt=0.0)
+    beta1: float = Field(default=0.5, ge=0.0, lt=1.0)
+    beta2: float = Field(default=0.999, ge=0.0, lt=1.0)
+    clip: float = Field(default=10.0, ge=0.0)
+    warmup: int = Field(default=50, ge=0)
+    decay: bool = True
+    restarts: int = Field(default=1, ge=1)
+    patience: int = Field(default=4, ge=1)
+    check_every: int = Field(default=100, ge=1)
+    held_rows: int = Field(default=2048, ge=8)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = False
+    checkpoint: Path | None = None
+    checkpoint_every: int = Field(default=200, ge=1)
+    resume: bool = False
+    tracker: Literal["tensorboard", "wandb"] | None = None
+    log_folder: Path = Path("runs")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_init(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("init") == "random":
+            return FROM_NOTHING | given
+        return given
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Vec2VecConfig:
+        if self.init == "sinkhorn" and self.shortcut != "linear":
+            raise ValueError("a warm start needs shortcut=linear (or init=random)")
+        if self.init == "sinkhorn" and self.latent is not None:
+            raise ValueError("latent is that of the linear start (or init=random)")
+        if self.init == "random" and self.matching:
+            raise ValueError("matching needs a start to match by: init=sinkhorn")
+        if self.restarts > 1 and "batch" in (self.norm, self.critic_norm):
+            raise ValueError("restarts are trained together, which norm=batch cannot: choose layer or none")
+        if self.latent_adversarial and self.latent_critics == "none":
+            raise ValueError("latent_adversarial needs latent_critics=each or shared")
+        if self.resume and self.checkpoint is None:
+            raise ValueError("resume needs checkpoint=FOLDER")
+        return self

@@ -72,7 +72,8 @@ class MLP(nn.Module):
     ----------
     d_in, d_out : widths of the rows that come and go; any
     width, depth, norm : see `NetworkConfig`
-    residual : each hidden layer adds what it was given; where the widths differ, with the shortcut "pad" only: carry(h)
+    residual : each hidden layer adds what it was given, but for the first, whose input comes in another width; with the
+        shortcut "pad" that one, too, adds carry(h)
     shortcut : to y: "linear" adds x S with a learned S, "identity" x itself (d_in = d_out), "pad" adds carry(h)
     """
 
@@ -101,10 +102,9 @@ class MLP(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(n, d_in) to (n, d_out)."""
         h = x
-        for linear, norm in zip(self.hidden, self.norms, strict=True):
+        for i, (linear, norm) in enumerate(zip(self.hidden, self.norms, strict=True)):
             new = norm(nn.functional.silu(linear(h)))
-            same = h.shape[-1] == self.width or self.shortcut == "pad"
-            h = new + carry(h, self.width) if self.residual and same else new
+            h = new + carry(h, self.width) if self.residual and (i or self.shortcut == "pad") else new
         y: torch.Tensor = self.last(h)
         if self.shortcut == "linear":
             skipped: torch.Tensor = self.skip(x)
@@ -200,6 +200,27 @@ class Network(nn.Module):
             part.last.weight.zero_()
             part.last.bias.zero_()
 
+    @torch.no_grad()
+    def follow(self, new: int, old: int, into: torch.Tensor, back: torch.Tensor) -> None:
+        """Let a space go through another one: A_new(z) = A_old(z into), B_new(h) = B_old(h) back.
+
+        Parameters
+        ----------
+        new, old : two of the spaces
+        into : (d_new, d_old)
+        back : (d_old, d_new)
+        """
+        if self.config.shortcut != "linear":
+            raise ValueError("only shortcut='linear' can follow another space")
+        for adapters in (self.inputs, self.outputs):
+            tensors = adapters[old].state_dict()
+            if adapters is self.inputs:
+                first = "hidden.0.weight" if adapters[old].hidden else "last.weight"
+                mapped = {name: tensors[name] @ into.T for name in ("skip.weight", first)}
+            else:
+                mapped = {name: back.T @ tensors[name] for name in ("skip.weight", "last.weight", "last.bias")}
+            adapters[new].load_state_dict(tensors | mapped)
+
     def _adapter(self, d_in: int, d_out: int) -> MLP:
         c = self.config
         return MLP(d_in, d_out, width=c.width, depth=c.adapter_depth, norm=c.norm, shortcut=c.shortcut)
@@ -213,6 +234,7 @@ class Critics(nn.Module):
     widths : of the spaces
     latent : width of the latents
     width, depth, norm : of each
+    extra : values that each is shown beside a row
     outputs : whether there are any of the spaces' vectors
     latents : "each", one for each space as in the paper; "shared", a single one; "none"
     """
@@ -225,6 +247,7 @@ class Critics(nn.Module):
         width: int,
         depth: int,
         norm: Norm,
+        extra: int = 0,
         outputs: bool = True,
         latents: LatentCritics = "each",
     ) -> None:
@@ -232,7 +255,7 @@ class Critics(nn.Module):
         count = {"each": len(widths), "shared": 1, "none": 0}[latents]
 
         def critic(d: int) -> MLP:
-            return MLP(d, 1, width=width, depth=depth, norm=norm, residual=False)
+            return MLP(d + extra, 1, width=width, depth=depth, norm=norm, residual=False)
 
         self.outputs = nn.ModuleList(critic(d) for d in (widths if outputs else ()))
         self.latents = nn.ModuleList(critic(latent) for _ in range(count))

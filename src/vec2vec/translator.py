@@ -231,6 +231,30 @@ class Translator:
             torch.mm(torch.from_numpy(z), basis, out=torch.from_numpy(out[rows]))
         return out
 
+    def add_space(
+        self,
+        vectors: npt.ArrayLike | str | os.PathLike[str],
+        name: str,
+        references: Mapping[str, npt.ArrayLike | str | os.PathLike[str]],
+        **options: Any,
+    ) -> Translator:
+        """A translator with one more space, aligned with one that it has: see `vec2vec.align.added.add_space`.
+
+        Parameters
+        ----------
+        vectors : of the new space, unpaired with any other: an array, or a file
+        name : of the new space
+        references : vectors of a space that the translator has, by its name
+        options : seed, rows, steps, frozen, device, threads, progress, and settings of the training
+
+        Raises
+        ------
+        InputError, ConfigError : names, references or settings that will not do
+        """
+        from vec2vec.align.added import add_space
+
+        return add_space(self, vectors, name, references, **options)
+
     def save_pretrained(self, folder: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write config.json, model.safetensors and README.md (a model card) into a folder, whole or not at all.
 

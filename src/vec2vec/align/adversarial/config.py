@@ -49,6 +49,8 @@ class Vec2VecConfig(FitConfig):
     matching_rows, matching_temperature, search_temperature, balancing : native rows that are matched in a step; the
         temperatures of the transport and of the search that follows it; Sinkhorn iterations
     r1, r1_every : weight of the R1 penalty on the critics, and the steps from one to the next
+    relations : quantiles of a row's similarities to others of its space, which the critics are shown beside it; 0 is
+        none, as in the paper
     smoothing, noise : of the labels; standard deviation of what is added to all that a critic sees (of unit rows)
     ema : the averaged weights' decay, which are then those that count; 0 is none
     steps, batch : of the training; rows of each space in a step, over all processes
@@ -88,6 +90,7 @@ class Vec2VecConfig(FitConfig):
     balancing: int = Field(default=15, ge=1)
     r1: float = Field(default=0.0, ge=0.0)
     r1_every: int = Field(default=4, ge=1)
+    relations: int = Field(default=0, ge=0)
     smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
     noise: float = Field(default=0.0, ge=0.0)
     ema: float = Field(default=0.0, ge=0.0, lt=1.0)

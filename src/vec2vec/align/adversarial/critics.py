@@ -4,6 +4,11 @@ The critic of space t sees native rows of t as real, and translations into t fro
 with latents: the critic of space t takes t's own latents for real and those of the other spaces for fake, as in the
 paper; a shared one takes those of the first space for real. Rows of the output spaces are shown as unit vectors, so
 that no critic can go by their length.
+
+Beside a row, a critic may be shown its relations: where it stands among the rows of the space that it comes from, in
+numbers that no isometry changes (`data.Relations`). A translation has those of its original. Without them, a critic can
+only say whether a translation looks native; with them, also whether it looks like a native vector of the same standing,
+so that there are far fewer wrong maps that it cannot tell from the right one. The paper has nothing of the kind.
 """
 
 from __future__ import annotations
@@ -42,6 +47,7 @@ def to_show(
     rows: Sequence[torch.Tensor],
     translations: Sequence[torch.Tensor],
     latents: Sequence[torch.Tensor],
+    relations: Sequence[torch.Tensor] = (),
     noise: Sequence[Sequence[torch.Tensor]] = (),
 ) -> Shown:
     """What the critics see of a step.
@@ -51,6 +57,7 @@ def to_show(
     rows : native rows of each space
     translations : into each space, from all others
     latents : of each space
+    relations : of each space's rows, shown beside them and all that becomes of them; empty is none
     noise : added to it, in the order of `Shown` (instance noise: Sønderby et al. 2017); empty is none
     """
     real = tuple(map(unit, rows)) if len(critics.outputs) else ()
@@ -59,6 +66,9 @@ def to_show(
     own = tuple(latents[:count])
     others = tuple(torch.cat([latent for j, latent in enumerate(latents) if j != i]) for i in range(count))
     shown = Shown(real, fake, own, others)
+    if relations:
+        elsewhere = tuple(torch.cat([r for j, r in enumerate(relations) if j != i]) for i in range(len(relations)))
+        shown = Shown(*map(_beside, shown, (relations, elsewhere, relations, elsewhere)))
     if not noise:
         return shown
     return Shown(
@@ -108,3 +118,8 @@ def _told(
         native = critic(x) if kind == "relativistic" else None
         terms.append(generator_loss(native, critic(y), kind))
     return torch.stack(terms).mean()
+
+
+def _beside(rows: Sequence[torch.Tensor], relations: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """Each of the rows with its relations; there may be fewer of the former than of the latter."""
+    return tuple(torch.cat([x, r], dim=1) for x, r in zip(rows, relations, strict=False))

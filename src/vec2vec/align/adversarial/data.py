@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -13,6 +13,8 @@ import torch
 from vec2vec.preprocess import Preprocessor
 from vec2vec.vectors import Float32
 
+RELATED_ROWS = 1024  # that a row's relations are told by
+RELATIONS_WEIGHT = 2.0  # beside the row itself, whose norm is 1
 MEMORY_ROWS = 2**18  # of an array in memory, at most, that are preprocessed once and kept
 
 
@@ -69,8 +71,15 @@ def hold_back(sides: Sequence[Rows], rows: int, seed: int) -> tuple[list[Rows], 
     return training, held
 
 
-def draw(side: Rows, rows: int, step: int, key: Sequence[int], part: tuple[int, int] = (0, 1)) -> torch.Tensor:
-    """The rows of this step: epoch by epoch, each in an order of its own, all rows once.
+def draw(side: Rows, rows: int, step: int, key: Sequence[int]) -> torch.Tensor:
+    """z of the rows of this step, see `order_of`."""
+    return side.take(order_of(side, rows, step, key))
+
+
+def order_of(
+    side: Rows, rows: int, step: int, key: Sequence[int], part: tuple[int, int] = (0, 1)
+) -> npt.NDArray[np.int64]:
+    """Which rows are those of this step: epoch by epoch, each in an order of its own, all rows once.
 
     Parameters
     ----------
@@ -87,7 +96,51 @@ def draw(side: Rows, rows: int, step: int, key: Sequence[int], part: tuple[int, 
     for epoch in np.unique(epochs):
         order = _order(len(side), (*key, int(epoch)))
         chosen[epochs == epoch] = order[wanted[epochs == epoch] % len(side)]
-    return side.take(chosen)
+    return chosen
+
+
+@dataclass(frozen=True, eq=False)
+class Relations:
+    """Where a row stands among those of its space: quantiles of its similarities to a sample of them.
+
+    No isometry changes them, so that the same text has about the same in every space (VecMap finds its start by them:
+    Artetxe et al. 2018). They are brought to the same mean and variance in every space.
+
+    Attributes
+    ----------
+    sample : (m, d) tensor, z
+    levels : (q,) tensor, of the quantiles
+    mean, deviation : (q,) tensors, of the sample's own
+    kept : (n, q) tensor, of all rows of the side where it lies in memory
+    """
+
+    sample: torch.Tensor
+    levels: torch.Tensor
+    mean: torch.Tensor
+    deviation: torch.Tensor
+    kept: torch.Tensor | None = None
+
+    @classmethod
+    def of(cls, side: Rows, count: int, device: torch.device) -> Relations:
+        """So many quantiles of similarities to a sample of a side."""
+        sample = draw(side, RELATED_ROWS, 0, (3,)).to(device)
+        levels = torch.linspace(0.02, 0.98, count, device=device)
+        raw = torch.quantile(sample @ sample.T, levels, dim=1).T
+        bare = cls(sample, levels, raw.mean(dim=0), raw.std(dim=0).clamp_min(1e-6))
+        if side.kept is None:
+            return bare
+        every = side.take(np.arange(len(side))).to(device)
+        return replace(bare, kept=torch.cat([bare(z) for z in torch.split(every, RELATED_ROWS)]))
+
+    def of_rows(self, chosen: npt.NDArray[np.int64], z: torch.Tensor) -> torch.Tensor:
+        """Of these rows of the side, whose z they are."""
+        return self(z) if self.kept is None else self.kept[torch.from_numpy(chosen).to(self.kept.device)]
+
+    def __call__(self, z: torch.Tensor) -> torch.Tensor:
+        """(n, d) to (n, q), whose rows have a root mean square length of `RELATIONS_WEIGHT`."""
+        raw: torch.Tensor = torch.quantile(z @ self.sample.T, self.levels, dim=1).T
+        scale: torch.Tensor = RELATIONS_WEIGHT * len(self.levels) ** -0.5 / self.deviation
+        return (raw - self.mean) * scale
 
 
 @lru_cache(maxsize=64)

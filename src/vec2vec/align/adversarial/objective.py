@@ -39,12 +39,14 @@ class Batch(NamedTuple):
     rows : (b, d_i) of each space, z
     pools : (m, d_i) native rows of each space to be searched, z; empty without matching
     plans : (b, m) rows of transport plans, for each pair of `pairs_of`; empty without matching
+    relations : (b, q) of each space's rows; empty without them
     noise : see `critics.to_show`
     """
 
     rows: tuple[torch.Tensor, ...]
     pools: tuple[torch.Tensor, ...] = ()
     plans: tuple[torch.Tensor, ...] = ()
+    relations: tuple[torch.Tensor, ...] = ()
     noise: tuple[tuple[torch.Tensor, ...], ...] = ()
 
 
@@ -117,7 +119,7 @@ class Objective(nn.Module):
                 self.matching(decoded[t][s], batch.pools[t], plan, t)
                 for (s, t), plan in zip(pairs_of(count), batch.plans, strict=True)
             )
-        shown = to_show(self.critics, rows, into, latents, batch.noise)
+        shown = to_show(self.critics, rows, into, latents, batch.relations, batch.noise)
         losses |= generator_losses(self.critics, shown, c.kind)
         return losses, shown.detached()
 

@@ -23,7 +23,7 @@ from accelerate.state import AcceleratorState, PartialState
 from vec2vec.align.adversarial.checkpoint import load_checkpoint, save_checkpoint
 from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.critics import Shown
-from vec2vec.align.adversarial.data import Rows, draw, hold_back
+from vec2vec.align.adversarial.data import Relations, Rows, draw, hold_back, order_of
 from vec2vec.align.adversarial.objective import Batch, Losses, Native, Objective, plans_for
 from vec2vec.align.adversarial.restarts import Stack, Tensors, clip_gradients, hopeless
 from vec2vec.align.adversarial.score import Score, score
@@ -115,6 +115,10 @@ class Trainer:
         self.training = [training for training, _ in divided]
         self.held = [[_all(side).to(self.device) for side in held] for _, held in divided]
         self.natives = [_native(side, self.device) for side in self.sides[0]]
+        self.relations = [
+            [Relations.of(side, config.relations, self.device) for side in sides if config.relations]
+            for sides in self.training
+        ]
         self.start = [(basis.to(self.device), decode.to(self.device)) for basis, decode in start]
         objectives = [
             Objective(network, _critics(config, self.shape, self.widths, [seed, k]), self.natives, config)
@@ -154,7 +158,8 @@ class Trainer:
                 self.report(progress, losses, left)
             if self.config.checkpoint and (last or self.step % self.config.checkpoint_every == 0):
                 self.look()
-                save_checkpoint(self)
+                if self.is_finite():  # or else the next look says which loss it shows in
+                    save_checkpoint(self)
         return self.runs
 
     # --- a step -------------------------------------------------------------------------------------------------------
@@ -219,10 +224,9 @@ class Trainer:
         c, process = self.config, self.accelerator
         part = process.process_index, process.num_processes
         sides = self.training[run]
-        rows = tuple(
-            draw(side, min(c.batch, *map(len, sides)), self.step, (self.seed, run, i), part).to(self.device)
-            for i, side in enumerate(sides)
-        )
+        size = min(c.batch, *map(len, sides))
+        chosen = [order_of(side, size, self.step, (self.seed, run, i), part) for i, side in enumerate(sides)]
+        rows = tuple(side.take(these).to(self.device) for side, these in zip(sides, chosen, strict=True))
         pools: tuple[torch.Tensor, ...] = ()
         plans: tuple[torch.Tensor, ...] = ()
         if self.start and c.matching:
@@ -231,7 +235,8 @@ class Trainer:
                 for i, side in enumerate(sides)
             )
             plans = plans_for(rows, pools, self.start, c)
-        return Batch(rows, pools, plans, self.noise(rows, run) if c.noise else ())
+        relations = tuple(r.of_rows(i, z) for r, i, z in zip(self.relations[run], chosen, rows, strict=False))
+        return Batch(rows, pools, plans, relations, self.noise(rows, run) if c.noise else ())
 
     def noise(self, rows: Sequence[torch.Tensor], run: int) -> tuple[tuple[torch.Tensor, ...], ...]:
         """Noise for all that the critics are shown, in the order of `Shown`: of standard deviation `noise` a row."""
@@ -241,11 +246,13 @@ class Trainer:
         widths = self.widths if len(critics.outputs) else ()
         hidden = [k] * len(critics.latents)
         groups = ((b, widths), (b * others, widths), (b, hidden), (b * others, hidden))
-        scale = self.config.noise
-        return tuple(
-            tuple(scale * w**-0.5 * torch.randn(n, w, generator=generator).to(self.device) for w in group)
-            for n, group in groups
-        )
+        scale, extra = self.config.noise, self.config.relations
+
+        def one(n: int, w: int) -> torch.Tensor:
+            noise = scale * w**-0.5 * torch.randn(n, w, generator=generator)
+            return torch.nn.functional.pad(noise, (0, extra)).to(self.device)  # none on relations
+
+        return tuple(tuple(one(n, w) for w in group) for n, group in groups)
 
     def autocast(self) -> Any:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
@@ -317,6 +324,11 @@ class Trainer:
             if lost := hopeless(scores, self.config.patience):
                 self.drop(lost)
 
+    def is_finite(self) -> bool:
+        """Whether every parameter is: a step with finite losses may still leave one that is not."""
+        held = [*self.stack.network.values(), *self.stack.critics.values()]
+        return bool(torch.stack([value.detach().isfinite().all() for value in held]).all())
+
     def drop(self, lost: Sequence[int]) -> None:
         """Go on without these runs."""
         kept = [run for run in self.stack.runs if run not in lost]
@@ -376,6 +388,7 @@ def _critics(config: Vec2VecConfig, shape: NetworkConfig, widths: Sequence[int],
             width=config.critic_width,
             depth=config.critic_depth,
             norm=config.critic_norm,
+            extra=config.relations,
             outputs=config.adversarial > 0,
             latents=config.latent_critics if config.latent_adversarial else "none",
         )

@@ -286,10 +286,10 @@ def test_correlation_and_the_guard() -> None:
     x = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
     assert correlation(x @ x.T, 3 * x @ x.T + 1) == pytest.approx(1.0)
     assert correlation(x @ x.T, -x @ x.T) == pytest.approx(-1.0)
-    start = Score(0.5, 0.5, 1.0, (2.0, 3.0), 1.0)
-    assert Score(0.4, 0.4, 1.0, (1.9, 2.9), 0.9).better_than(start)
-    assert not Score(0.9, 0.9, 1.0, (1.0, 3.1), 0.9).better_than(start)  # worse in one direction
-    assert not Score(0.9, 0.9, 1.0, (1.0, 1.0), 0.5).better_than(start)  # finds other texts than the start
+    start = Score(0.5, 0.5, 1.0, (0.8, 0.7), (2.0, 3.0))
+    assert Score(0.4, 0.4, 1.0, (0.8, 0.72), (2.0, 3.0)).better_than(start)
+    assert not Score(0.9, 0.9, 1.0, (0.78, 0.9), (1.0, 1.0)).better_than(start)  # worse in one direction
+    assert not Score(0.9, 0.9, 1.0, (0.801, 0.701), (1.0, 1.0)).better_than(start)  # chance
     assert not start.better_than(start)
 
 

@@ -84,10 +84,10 @@ def _improve(
     better = [one for one in runs.values() if one.best_score is not one.start_score]
     if not better:
         return replace(start, history=[*history, {"stage": "guard", "kept": "start"}])
-    best = min(better, key=_matching)
+    best = max(better, key=_found)
     assert best.best_score is not None
     score = asdict(best.best_score)
-    evidence = verdict.evidence | {name: score[name] for name in ("closeness", "geometry", "loyalty")}
+    evidence = verdict.evidence | {f"network_{name}": score[name] for name in ("closeness", "geometry")}
     natives = [space.preprocessor for space in linear]
     first, second = _network_spaces(shape, best.best, natives)
     history.append({"stage": "guard", "kept": "network"})
@@ -200,8 +200,8 @@ def _halves(side: Rows, seed: int, index: int) -> tuple[Rows, Rows]:
     return side.part(order[::2]), side.part(order[1::2])
 
 
-def _matching(run: Run) -> float:
-    return float("inf") if run.best_score is None else sum(run.best_score.matching)
+def _found(run: Run) -> float:
+    return float("-inf") if run.best_score is None else sum(run.best_score.found)
 
 
 def _value(run: Run) -> float:

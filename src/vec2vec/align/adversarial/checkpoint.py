@@ -128,7 +128,7 @@ def _run(held: dict[str, Any]) -> Run:
     from vec2vec.align.adversarial.trainer import Run
 
     def one(tree: dict[str, Any] | None) -> Score | None:
-        return None if tree is None else Score(**(tree | {"matching": tuple(tree["matching"])}))
+        return None if tree is None else Score(**(tree | {name: tuple(tree[name]) for name in ("found", "matching")}))
 
     scores = [found for found in map(one, held["scores"]) if found is not None]
     return Run(

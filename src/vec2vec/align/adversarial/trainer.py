@@ -315,7 +315,7 @@ class Trainer:
         assert state.start_score is not None
         if not self.start:
             return found.value > state.best_score.value
-        return found.better_than(state.start_score) and sum(found.matching) < sum(state.best_score.matching)
+        return found.better_than(state.start_score) and sum(found.found) > sum(state.best_score.found)
 
     def stop_the_hopeless(self) -> None:
         """Give up runs that lag far behind."""

@@ -22,7 +22,7 @@ from vec2vec.align.adversarial.restarts import clip_gradients, hopeless
 from vec2vec.align.adversarial.score import Score, correlation
 from vec2vec.align.adversarial.trainer import Run, train
 from vec2vec.align.base import Progress, make_config
-from vec2vec.errors import ArtifactError, ConfigError, DivergenceError
+from vec2vec.errors import ArtifactError, ConfigError, DivergenceError, MissingExtraError
 from vec2vec.preprocess import Preprocessor
 
 CPU = torch.device("cpu")
@@ -218,6 +218,25 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     for name, value in alone.items():
         assert torch.equal(first[name], second[name])
         torch.testing.assert_close(first[name], value, atol=1e-4, rtol=1e-3)
+
+
+# --- trackers ---------------------------------------------------------------------------------------------------------
+
+
+def test_losses_go_to_tensorboard(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train_tiny(steps=20, check_every=10, tracker="tensorboard", log_folder=tmp_path / "logs")
+    (folder,) = {path.parent for path in (tmp_path / "logs").rglob("events*") if path.parent.name == "vec2vec"}
+    events = EventAccumulator(str(folder)).Reload()
+    assert {"reconstruction", "cycle", "critic", "score"} <= set(events.Tags()["scalars"])
+    assert [event.step for event in events.Scalars("cycle")] == [10, 20]
+
+
+def test_a_tracker_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vec2vec.align.adversarial.trainer.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"vec2vec\[tracking\]"):
+        train_tiny(tracker="wandb")
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from vec2vec.align.adversarial.objective import Batch, Losses, Native, Objective
 from vec2vec.align.adversarial.restarts import Stack, Tensors, clip_gradients, hopeless
 from vec2vec.align.adversarial.score import Score, score
 from vec2vec.align.base import Progress, ProgressCallback
-from vec2vec.errors import DivergenceError
+from vec2vec.errors import DivergenceError, MissingExtraError
 from vec2vec.networks import Critics, Network, NetworkConfig, network_from, seeded
 
 DIVERGED = 1e6  # a loss beyond it
@@ -361,6 +362,10 @@ class Trainer:
 @contextmanager
 def running(config: Vec2VecConfig, device: torch.device) -> Iterator[Accelerator]:
     """An accelerator for this training; where it was the first of the process, nothing is left of it."""
+    if config.tracker and find_spec(config.tracker) is None:
+        raise MissingExtraError(
+            f"tracker={config.tracker} needs the package {config.tracker}: install vec2vec[tracking]"
+        )
     fresh = not PartialState._shared_state
     accelerator = Accelerator(
         cpu=device.type == "cpu",

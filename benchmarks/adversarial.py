@@ -44,6 +44,7 @@ RESULTS = HERE / "results" / "adversarial.jsonl"
 CPU = torch.device("cpu")
 REFERENCE: dict[str, Any] = {  # the public reference's configuration
     "init": "random",
+    "preset": "paper",
     "width": 1024,
     "latent": 1024,
     "adapter_depth": 3,
@@ -311,7 +312,7 @@ ABLATION: dict[str, dict[str, Any]] = {
     "no VSP": {"vsp": 0.0, "vsp_across": 0.0},
     "no reconstruction": {"reconstruction": 0.0},
     "no latent critic": {"latent_adversarial": 0.0, "latent_critics": "none"},
-    "no relations": {"relations": 0},
+    "no relations, no matching": {"relations": 0, "matching": 0.0},
 }
 
 
@@ -356,7 +357,7 @@ def perform(args: argparse.Namespace) -> None:
     elif args.what == "real":
         share = args.minutes * 60 / (2 * len(args.seeds))
         for name, seed in itertools.product(("reference", "ours"), args.seeds):
-            settings = (REFERENCE | {"rate": 2e-5}) if name == "reference" else dict(REFERENCE_OURS)
+            settings = (REFERENCE | {"rate": 2e-5}) if name == "reference" else dict(OURS)
             settings |= {"steps": max(10, int(share / args.step_seconds)), "check_every": 200, "max_rows": 65_536}
             note(from_scratch_on_real(args, seed, name, settings | dict(map(_setting, args.set))))
     else:
@@ -364,18 +365,7 @@ def perform(args: argparse.Namespace) -> None:
             note(warm(args, seed) if args.what == "warm" else scratch(args, seed))
 
 
-REFERENCE_OURS: dict[str, Any] = REFERENCE | {
-    "kind": "relativistic",
-    "r1": 0.1,
-    "r1_every": 4,
-    "noise": 0.5,
-    "relations": 24,
-    "rate": 2e-4,
-    "critic_rate": 5e-4,
-    "vsp_across": 1.0,
-    "shortcut": "linear",
-    "critic_norm": "layer",
-}
+OURS: dict[str, Any] = {"init": "random", "width": 512, "latent": 512, "critic_width": 512, "restarts": 1, "rate": 5e-4}
 
 
 def report(lines: list[Line]) -> str:

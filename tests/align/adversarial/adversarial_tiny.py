@@ -16,6 +16,7 @@ from vec2vec.preprocess import Preprocessor
 
 TINY: dict[str, Any] = {
     "init": "random",
+    "preset": "paper",
     "width": 12,
     "adapter_depth": 2,
     "backbone_depth": 2,

@@ -38,8 +38,9 @@ class Batch(NamedTuple):
     ----------
     rows : (b, d_i) of each space, z
     pools : (m, d_i) native rows of each space to be searched, z; empty without matching
-    plans : (b, m) rows of transport plans, for each pair of `pairs_of`; empty without matching
-    relations : (b, q) of each space's rows; empty without them
+    plans : (b, m) rows of transport plans, for each pair of `pairs_of`; empty without a linear start
+    relations, pool_relations : (b, q) of each space's rows, (m, q) of its pool; empty without them
+    trust : one number, 0 to 1: how far matching goes by the translations, not by relations; empty with plans
     noise : see `critics.to_show`
     """
 
@@ -47,6 +48,8 @@ class Batch(NamedTuple):
     pools: tuple[torch.Tensor, ...] = ()
     plans: tuple[torch.Tensor, ...] = ()
     relations: tuple[torch.Tensor, ...] = ()
+    pool_relations: tuple[torch.Tensor, ...] = ()
+    trust: tuple[torch.Tensor, ...] = ()
     noise: tuple[tuple[torch.Tensor, ...], ...] = ()
 
 
@@ -114,10 +117,11 @@ class Objective(nn.Module):
                 losses["vsp_across"] = _mean(
                     vsp_loss(native[s], similarities(decoded[t][s])) for s, t in pairs_of(count)
                 )
-        if batch.plans:
+        if batch.pools:
+            plans = batch.plans or [self.plan(decoded[t][s], batch, s, t) for s, t in pairs_of(count)]
             losses["matching"] = _mean(
                 self.matching(decoded[t][s], batch.pools[t], plan, t)
-                for (s, t), plan in zip(pairs_of(count), batch.plans, strict=True)
+                for (s, t), plan in zip(pairs_of(count), plans, strict=True)
             )
         shown = to_show(self.critics, rows, into, latents, batch.relations, batch.noise)
         losses |= generator_losses(self.critics, shown, c.kind)
@@ -132,6 +136,18 @@ class Objective(nn.Module):
         native = self.natives[target]
         similarity = native.unit(translated) @ native.unit(pool).mT
         return matching_loss(plan, similarity, self.config.search_temperature)
+
+    def plan(self, translated: torch.Tensor, batch: Batch, source: int, target: int) -> torch.Tensor:
+        """The transport of translations onto a pool where there is no linear start to go by.
+
+        At first rows are matched by their relations, which no isometry changes, so that they can be compared across
+        spaces from the beginning; then, more and more, by their translations.
+        """
+        c, (trust,) = self.config, batch.trust
+        relations = -_distances(batch.relations[source], batch.pool_relations[target])
+        near = unit(translated.detach()) @ batch.pools[target].mT
+        similarity = trust * near / near.std() + (1.0 - trust) * relations / relations.std()
+        return transport_plan(similarity, c.matching_temperature, c.balancing)
 
     def weights(self) -> dict[str, float]:
         """Of the generator's losses."""
@@ -167,6 +183,12 @@ def plans_for(
         mapped = unit(rows[s] @ starts[s][0] @ starts[t][1])
         plans.append(transport_plan(mapped @ pools[t].mT, config.matching_temperature, config.balancing))
     return tuple(plans)
+
+
+def _distances(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """(n, m) distances of rows."""
+    squares = x.square().sum(dim=1)[:, None] + y.square().sum(dim=1) - 2.0 * x @ y.mT
+    return squares.clamp_min(0.0).sqrt()
 
 
 def _mean(terms: Any) -> torch.Tensor:

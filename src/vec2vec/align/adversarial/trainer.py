@@ -228,16 +228,18 @@ class Trainer:
         size = min(c.batch, *map(len, sides))
         chosen = [order_of(side, size, self.step, (self.seed, run, i), part) for i, side in enumerate(sides)]
         rows = tuple(side.take(these).to(self.device) for side, these in zip(sides, chosen, strict=True))
-        pools: tuple[torch.Tensor, ...] = ()
-        plans: tuple[torch.Tensor, ...] = ()
-        if self.start and c.matching:
-            pools = tuple(
-                draw(side, c.matching_rows, self.step, (self.seed, run, 11 + i)).to(self.device)
-                for i, side in enumerate(sides)
-            )
-            plans = plans_for(rows, pools, self.start, c)
         relations = tuple(r.of_rows(i, z) for r, i, z in zip(self.relations[run], chosen, rows, strict=False))
-        return Batch(rows, pools, plans, relations, self.noise(rows, run) if c.noise else ())
+        batch = Batch(rows, relations=relations, noise=self.noise(rows, run) if c.noise else ())
+        if not c.matching:
+            return batch
+        size = min(c.matching_rows, *map(len, sides))
+        chosen = [order_of(side, size, self.step, (self.seed, run, 11 + i)) for i, side in enumerate(sides)]
+        pools = tuple(side.take(these).to(self.device) for side, these in zip(sides, chosen, strict=True))
+        if self.start:
+            return batch._replace(pools=pools, plans=plans_for(rows, pools, self.start, c))
+        known = tuple(r.of_rows(i, z) for r, i, z in zip(self.relations[run], chosen, pools, strict=True))
+        trust = torch.tensor(min(1.0, self.step / max(1.0, c.relations_share * c.steps)), device=self.device)
+        return batch._replace(pools=pools, pool_relations=known, trust=(trust,))
 
     def noise(self, rows: Sequence[torch.Tensor], run: int) -> tuple[tuple[torch.Tensor, ...], ...]:
         """Noise for all that the critics are shown, in the order of `Shown`: of standard deviation `noise` a row."""

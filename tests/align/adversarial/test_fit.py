@@ -117,6 +117,36 @@ def test_an_unrelated_target_is_not_aligned() -> None:
     assert found.translator.network is not None
 
 
+def mixture(seed: int, latent: int = 16, clusters: int = 10, rows: int = 4000, held: int = 500) -> list[np.ndarray]:
+    """Unpaired rows of a mixture through two different random nonlinear encoders, and held-out rows through both."""
+    rng = np.random.default_rng(seed)
+    scale = 2.0 * 0.88 ** np.arange(latent)
+    centres = scale * (rng.exponential(size=(clusters, latent)) - 1)
+    weights, spread = rng.dirichlet(np.full(clusters, 2.0)), 0.35 * scale
+
+    def points(count: int) -> np.ndarray:
+        return centres[rng.choice(clusters, count, p=weights)] + spread * rng.standard_normal((count, latent))
+
+    def encoder(width: int):
+        straight = np.linalg.qr(rng.standard_normal((width, latent)))[0].T
+        into, out_of = rng.standard_normal((latent, 64)) / latent**0.5, rng.standard_normal((64, width)) / 8
+        return lambda x: (x @ straight + 0.4 * np.tanh(x @ into) @ out_of + 0.2).astype(np.float32)
+
+    first, second = encoder(40), encoder(56)
+    texts = points(held)
+    return [first(points(rows)), second(points(rows)), first(texts), second(texts)]
+
+
+def test_from_nothing_it_finds_what_nobody_told_it() -> None:
+    """A reduced form of benchmarks/adversarial.py scratch: a hundred times chance, both ways, in 300 steps."""
+    source, target, x, y = mixture(1)
+    settings = {"width": 48, "critic_width": 64, "latent": 24, "backbone_depth": 1, "critic_depth": 2, "batch": 192}
+    settings |= {"steps": 300, "rate": 3e-3, "matching_rows": 384, "r1_every": 4, "restarts": 1, "check_every": 150}
+    found = vec2vec.fit(source, target, "vec2vec", init="random", relations_share=0.7, **settings)
+    assert top1(found.translator.translate(x), y) > 0.2
+    assert top1(found.translator.translate(y, reverse=True), x) > 0.2
+
+
 def test_a_second_opinion_on_a_network_is_that_on_its_linear_twin(world: World, linear: Translator) -> None:
     network = network_translator(linear, 0.0)
     opinions = []

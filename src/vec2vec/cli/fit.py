@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -108,6 +109,10 @@ def fit(
             progress=progress,
             **options,
         )
+    if (
+        os.environ.get("RANK", "0") != "0"
+    ):  # one of several processes (torchrun, accelerate launch): the first one writes
+        raise typer.Exit(exit_code(found.verdict, strict=strict))
     save(found, out, sidecar, force=force)
     typer.echo(found.verdict.sentence)
     typer.echo(f"translator written to {out}")

@@ -87,7 +87,6 @@ class Vec2VecConfig(FitConfig):
     patience : checks after which a restart that lags behind the best may be stopped
     check_every, held_rows : steps between two label-free checks, and the rows of a side held back for them
     precision : "float32", or "bfloat16" where products can be that coarse
-    compile : torch.compile the step
     checkpoint, checkpoint_every, resume : a folder for the state, the steps between saves, and whether to go on from it
     tracker, log_folder : "tensorboard" or "wandb" through accelerate, and where the former's files go
     """
@@ -137,7 +136,6 @@ class Vec2VecConfig(FitConfig):
     check_every: int = Field(default=50, ge=1)
     held_rows: int = Field(default=2048, ge=8)
     precision: Literal["float32", "bfloat16"] = "float32"
-    compile: bool = False
     checkpoint: Path | None = None
     checkpoint_every: int = Field(default=200, ge=1)
     resume: bool = False

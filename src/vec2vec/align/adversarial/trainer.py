@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
@@ -23,7 +23,6 @@ from accelerate.state import AcceleratorState, PartialState
 
 from vec2vec.align.adversarial.checkpoint import load_checkpoint, save_checkpoint
 from vec2vec.align.adversarial.config import Vec2VecConfig
-from vec2vec.align.adversarial.critics import Shown
 from vec2vec.align.adversarial.data import Relations, Rows, draw, hold_back, order_of
 from vec2vec.align.adversarial.objective import Batch, Losses, Native, Objective, plans_for
 from vec2vec.align.adversarial.restarts import Stack, Tensors, clip_gradients, hopeless
@@ -134,9 +133,6 @@ class Trainer:
         self.runs = {run: Run() for run in self.stack.runs}
         self.pending: list[Losses] = []
         self.step, self.seconds = 0, 0.0
-        self._generate: Callable[..., tuple[Losses, Shown]] = self.stack
-        if config.compile:
-            self._generate = torch.compile(self.stack)
 
     def go(self, progress: ProgressCallback | None) -> dict[int, Run]:
         """All steps that are left."""
@@ -170,7 +166,7 @@ class Trainer:
         self.set_rates()
         batch = self.batch()
         with self.autocast():
-            losses, shown = self._generate("generate", self.stack.network, _still(self.stack.critics), batch)
+            losses, shown = self.stack("generate", self.stack.network, _still(self.stack.critics), batch)
         weights = self.stack.module.weights()
         total = sum(
             (weights[name] * value.sum() for name, value in losses.items()), torch.zeros((), device=self.device)

@@ -5,6 +5,7 @@
     python benchmarks/adversarial.py warm --seeds 0 1 2 3 4      # the standard split, beside its start and linear maps
     python benchmarks/adversarial.py scratch --seeds 0 1 2 3 4   # synthetic, truth known, nothing known at the start
     python benchmarks/adversarial.py ablation
+    python benchmarks/adversarial.py spaces --starts S --encoders E   # a third space; after `warm --starts S`
     python benchmarks/adversarial.py real --minutes 9    # from scratch on the real vectors: for a GPU
     python benchmarks/adversarial.py --report
 
@@ -31,10 +32,11 @@ from torch.nn import functional
 
 import vec2vec
 from vec2vec.align import fast_products
+from vec2vec.align.adversarial import START, linear_network, network_config
 from vec2vec.align.adversarial import fit as fit_vec2vec
-from vec2vec.align.adversarial import linear_network, network_config
 from vec2vec.align.adversarial.config import Vec2VecConfig
-from vec2vec.align.adversarial.data import Rows
+from vec2vec.align.adversarial.data import Rows, draw
+from vec2vec.align.adversarial.objective import plans_for
 from vec2vec.align.adversarial.trainer import Trainer, mixed, running, train
 from vec2vec.networks import Network, NetworkConfig, seeded
 from vec2vec.preprocess import Preprocessor
@@ -198,35 +200,102 @@ def time_restarts(args: argparse.Namespace) -> Line:
 
 
 def warm(args: argparse.Namespace, seed: int) -> Line:
-    """The network, its linear start, and a linear map trained on the same soft targets, scored on held-out truth."""
+    """The network beside its linear start, and beside linear maps that were given the same soft targets."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        split(args.shared, folder, "--seed", 0, "--data", args.shared / "data")
-        source, target, x, y = (np.load(folder / f"{part}.npy").astype(np.float32) for part in PARTS)
-    settings = dict(map(_setting, args.set))
-    began = time.perf_counter()
-    fitted = vec2vec.fit(source, target, "vec2vec", seed=seed, **settings)
-    line: Line = {"what": "warm", "seed": seed, "settings": settings, "seconds": time.perf_counter() - began}
-    line["kept"] = fitted.history[-1].get("kept")
-    line["network"] = truth(fitted.translator, x, y)
-    config = Vec2VecConfig(**settings)
-    start = vec2vec.fit(source, target, "sinkhorn", seed=seed).translator
-    line["start"] = truth(start, x, y)
-    spaces = [space for name in start.spaces if isinstance(space := start.space(name), Space)]
+        source, target, x, y = standard(args, folder)
+        started, start_seconds = linear_start(args, source, target, seed)
+        settings = dict(map(_setting, args.set))
+        kept = folder / "training"
+        kept.mkdir()
+        started.save_pretrained(kept / START)
+        config = Vec2VecConfig(**(settings | {"checkpoint": kept, "checkpoint_every": 10**6, "resume": True}))
+        began = time.perf_counter()
+        with fast_products():
+            fitted = fit_vec2vec(source, target, config, seed=seed)
+    line: Line = {"what": "warm", "seed": seed, "settings": settings, "start seconds": start_seconds}
+    line |= {"training seconds": time.perf_counter() - began, "kept": fitted.history[-1]["kept"]}
+    spaces = [space for name in started.spaces if isinstance(space := started.space(name), Space)]
+    sides = [Rows.of(rows, space.preprocessor) for rows, space in zip((source, target), spaces, strict=True)]
     maps = [(torch.from_numpy(space.basis), torch.from_numpy(space.decode)) for space in spaces]
     network = linear_network(network_config(config, spaces[0].latent_width), spaces, mixed(seed, 0))
     frozen = [n for n, _ in network.named_parameters() if "skip" not in n]
-    sides = [Rows.of(rows, space.preprocessor) for rows, space in zip((source, target), spaces, strict=True)]
     with fast_products():
-        run = train([network], sides, config, seed=seed, device=CPU, start=maps, frozen=frozen)[0]
-    line["linear, same targets"] = truth(_translator(network.config, run.best, spaces), x, y)
-    line["difference"] = {
-        way: paired_bootstrap(line["network"][way]["hits"], line["start"][way]["hits"]) for way in ("forward", "back")
+        run = train([network], sides, Vec2VecConfig(**settings), seed=seed, device=CPU, start=maps, frozen=frozen)[0]
+        ridge = ridge_translator(spaces, sides, maps, config)
+    trained = Translator(dict(zip(("source", "target"), fitted.spaces(), strict=True)), verdict=fitted.verdict)
+    if args.starts is not None:
+        trained.save_pretrained(args.starts / f"network-{seed}", force=True)
+    found = {
+        "start": truth(started, x, y),
+        "network": truth(trained, x, y),
+        "linear, same loss": truth(_translator(network.config, run.latest, spaces), x, y),
+        "ridge, same targets": truth(ridge, x, y),
     }
-    for held in ("network", "start", "linear, same targets"):
-        for way in ("forward", "back"):
-            del line[held][way]["hits"]
+    for other in ("start", "linear, same loss"):
+        line[f"gain over {other}"] = {
+            way: paired_bootstrap(found["network"][way]["hits"], found[other][way]["hits"]) for way in WAYS
+        }
+    for name, scores in found.items():
+        line[name] = {way: {k: v for k, v in scores[way].items() if k != "hits"} for way in WAYS}
     return line
+
+
+WAYS = ("forward", "back")
+
+
+def standard(args: argparse.Namespace, folder: Path, *names: str) -> list[np.ndarray]:
+    """The standard split: source, target, and both held-out sides; of MiniLM and USE, or of two other encoders."""
+    data = args.encoders if names else args.shared / "data"
+    pair = ("--source", names[0], "--target", names[1]) if names else ()
+    split(args.shared, folder, "--seed", 0, "--data", data, *pair)
+    return [np.load(folder / f"{part}.npy").astype(np.float32) for part in PARTS]
+
+
+def linear_start(args: argparse.Namespace, source: np.ndarray, target: np.ndarray, seed: int) -> tuple[Translator, Any]:
+    """What ``method="sinkhorn"`` finds, and the seconds that it took: kept in a folder, if one is given."""
+    kept = None if args.starts is None else args.starts / str(seed)
+    if kept is not None and kept.is_dir():
+        return Translator.from_pretrained(kept), None
+    began = time.perf_counter()
+    found = vec2vec.fit(source, target, "sinkhorn", seed=seed).translator
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        found.save_pretrained(kept)
+    return found, time.perf_counter() - began
+
+
+def ridge_translator(
+    spaces: Sequence[Space],
+    sides: Sequence[Rows],
+    maps: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    config: Vec2VecConfig,
+    blocks: int = 8,
+) -> Translator:
+    """Ridge regression of 8,192 rows onto the barycentres of the same plans, each way, as two spaces."""
+    widths = [space.width for space in spaces]
+    grams = [torch.zeros(w, w) for w in widths]
+    crosses = [torch.zeros(widths[0], widths[1]), torch.zeros(widths[1], widths[0])]
+    for step in range(blocks):
+        rows = [draw(side, 1024, step, (i,)) for i, side in enumerate(sides)]
+        pools = [draw(side, config.matching_rows, step, (7, i)) for i, side in enumerate(sides)]
+        for s, plan in enumerate(plans_for(rows, pools, maps, config)):
+            grams[s] += rows[s].T @ rows[s]
+            crosses[s] += rows[s].T @ (plan @ pools[1 - s])
+    found = [
+        torch.linalg.solve(g + 1e-3 * g.trace() / len(g) * torch.eye(len(g)), c)
+        for g, c in zip(grams, crosses, strict=True)
+    ]
+    # a latent of both spaces side by side: what comes from one is decoded into the other
+    eye = [np.eye(w, dtype=np.float32) for w in widths]
+    into = [np.pad(eye[0], ((0, 0), (0, widths[1]))), np.pad(eye[1], ((0, 0), (widths[0], 0)))]
+    out_of = [np.vstack([eye[0], found[1].numpy()]), np.vstack([found[0].numpy(), eye[1]])]
+    return Translator(
+        {
+            name: Space(space.preprocessor, basis, np.ascontiguousarray(decode))
+            for name, space, basis, decode in zip(("source", "target"), spaces, into, out_of, strict=True)
+        }
+    )
 
 
 PARTS = ("source", "target", "source_eval", "target_eval")
@@ -245,11 +314,9 @@ def truth(translator: Translator, x: np.ndarray, y: np.ndarray) -> dict[str, Any
     for way, (a, b, reverse) in {"forward": (x, y, False), "back": (y, x, True)}.items():
         there = translator.translate(a, reverse=reverse)
         native = translator.space(translator.spaces[0 if reverse else 1]).preprocessor
-        t, n = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (there, b))
-        similarity = t @ n.T
-        hits = (similarity > np.diag(similarity)[:, None]).sum(axis=1) == 0
         cosine = (native.apply(there) * native.apply(b)).sum(axis=1).mean()
-        found[way] = {"top1": float(hits.mean()), "centred": float(cosine), "hits": hits}
+        one = hits(there, b)
+        found[way] = {"top1": float(one.mean()), "centred": float(cosine), "hits": one}
     return found
 
 
@@ -259,6 +326,65 @@ def paired_bootstrap(one: np.ndarray, other: np.ndarray, draws: int = 2000) -> l
     rng = np.random.default_rng(0)
     means = np.array([gain[rng.integers(0, len(gain), len(gain))].mean() for _ in range(draws)])
     return [float(gain.mean()), *map(float, np.quantile(means, (0.025, 0.975)))]
+
+
+# --- three spaces -----------------------------------------------------------------------------------------------------
+
+FEATURES = ("tfidf", "chargram", "ppmi", "w2v")
+
+
+def student(args: argparse.Namespace, width: int = 256, ridge: float = 1e-3) -> np.ndarray:
+    """A third encoder made from the shared texts: word and character statistics, regressed onto MiniLM.
+
+    A static student: its features are those of `encoders.py`, taught by every fourth text of the first half; its axes
+    are turned at random and cut to a width of its own.
+    """
+    columns = [np.load(args.encoders / f"mix.{name}.npy").astype(np.float32) for name in FEATURES]
+    x = np.hstack([column / np.linalg.norm(column, axis=1, keepdims=True) for column in columns])
+    y = np.load(args.shared / "data" / "mix.minilm.npy").astype(np.float32)
+    x = x - x.mean(axis=0)
+    taught = slice(None, len(x) // 2, 4)
+    gram = x[taught].T @ x[taught]
+    gram += ridge * np.trace(gram) / len(gram) * np.eye(len(gram), dtype=np.float32)
+    made = x @ np.linalg.solve(gram, x[taught].T @ (y[taught] - y.mean(axis=0)))
+    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((made.shape[1], width)))[0]
+    return np.asarray(made @ turn + 0.05, np.float32)
+
+
+def three_spaces(args: argparse.Namespace, seed: int) -> Line:
+    """MiniLM and USE trained together, the student added by MiniLM alone: student to USE beside the direct fit."""
+    third = student(args)
+    half = (len(third) - HELD) // 2
+    with tempfile.TemporaryDirectory() as name:
+        source, target, x, y = standard(args, Path(name))
+    rows = np.random.default_rng(seed).permutation(half)[: args.rows]
+    own, held = third[half + rows], third[2 * half :]  # texts of the target's half: none that MiniLM's side has
+    trained = Translator.from_pretrained(args.starts / f"network-{seed}")
+    began = time.perf_counter()
+    larger = trained.add_space(
+        own, "student", {"source": source[rows]}, seed=seed, threads=args.threads, steps=args.steps
+    )
+    line: Line = {"what": "spaces", "seed": seed, "rows": len(own), "steps": args.steps}
+    line |= {"seconds": time.perf_counter() - began, "verdict": larger.record["added"][0]["verdict"]["label"]}
+    direct = vec2vec.fit(own, target[rows], "sinkhorn", seed=seed, threads=args.threads)
+    line["direct verdict"] = direct.verdict.label
+    sides = {"student": held, "source": x, "target": y}
+    for a, b in (("student", "source"), ("student", "target"), ("source", "target")):
+        for s, t in ((a, b), (b, a)):
+            line[f"{s} to {t}"] = float(hits(larger.translate(sides[s], source=s, target=t), sides[t]).mean())
+    line["direct, student to target"] = float(hits(direct.translator.translate(held), y).mean())
+    line["direct, target to student"] = float(hits(direct.translator.translate(y, reverse=True), held).mean())
+    return line
+
+
+HELD = 4096
+
+
+def hits(there: np.ndarray, native: np.ndarray) -> np.ndarray:
+    """Of which rows the translation's nearest native vector by raw cosine is their own."""
+    t, n = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (there, native))
+    similarity = t @ n.T
+    return (similarity > np.diag(similarity)[:, None]).sum(axis=1) == 0
 
 
 # --- from scratch -----------------------------------------------------------------------------------------------------
@@ -319,8 +445,7 @@ ABLATION: dict[str, dict[str, Any]] = {
 def from_scratch_on_real(args: argparse.Namespace, seed: int, name: str, settings: dict[str, Any]) -> Line:
     """One training from nothing on the real vectors, with top-1 at its end; for a GPU."""
     with tempfile.TemporaryDirectory() as folder:
-        split(args.shared, Path(folder), "--seed", 0, "--data", args.shared / "data")
-        source, target, x, y = (np.load(Path(folder) / f"{part}.npy").astype(np.float32) for part in PARTS)
+        source, target, x, y = standard(args, Path(folder))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     began = time.perf_counter()
     with fast_products():
@@ -362,7 +487,7 @@ def perform(args: argparse.Namespace) -> None:
             note(from_scratch_on_real(args, seed, name, settings | dict(map(_setting, args.set))))
     else:
         for seed in args.seeds:
-            note(warm(args, seed) if args.what == "warm" else scratch(args, seed))
+            note({"warm": warm, "scratch": scratch, "spaces": three_spaces}[args.what](args, seed))
 
 
 OURS: dict[str, Any] = {"init": "random", "width": 512, "latent": 512, "critic_width": 512, "restarts": 1, "rate": 5e-4}
@@ -388,17 +513,28 @@ def _cell(value: Any) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=["step", "restarts", "warm", "scratch", "ablation", "real"])
+    parser.add_argument(
+        "what", nargs="?", choices=["step", "restarts", "warm", "scratch", "ablation", "spaces", "real"]
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--minutes", type=float, default=9.0, help="of `real`, in all")
     parser.add_argument("--step-seconds", type=float, default=0.012, help="of `real`: what a step takes, about")
+    parser.add_argument("--starts", type=Path, help="of `warm`: where linear starts are kept from one run to the next")
+    parser.add_argument("--encoders", type=Path, help="of `spaces`: the folder that encoders.py made")
+    parser.add_argument(
+        "--rows", type=int, default=8000, help="of `spaces`: of the third space and those it is fitted to"
+    )
+    parser.add_argument("--steps", type=int, default=0, help="of `spaces`: of training for the new adapters")
+    parser.add_argument("--threads", type=int, help="of torch")
     parser.add_argument("--shared", type=Path, default=SHARED)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--report", action="store_true")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
+    if args.threads:
+        torch.set_num_threads(args.threads)
     if args.report:
         print(report(need_lines(read_lines(args.results), args.results)))
     elif args.what:

@@ -138,7 +138,10 @@ def _from_nothing(
     networks = []
     for k in range(config.restarts):
         with seeded(mixed(seed, k)):
-            networks.append(Network(shape, [native.width for native in natives]))
+            network = Network(shape, [native.width for native in natives])
+        if config.preset == "own":
+            network.silence()
+        networks.append(network)
     whole = [Rows.of(rows, native) for rows, native in zip((source, target), natives, strict=True)]
     sides: Sequence[Rows] | Sequence[Sequence[Rows]] = whole
     if config.restarts > 1:

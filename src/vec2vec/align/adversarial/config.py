@@ -30,7 +30,7 @@ FROM_NOTHING: dict[str, Any] = {
     "matching": 2.0,
     "matching_rows": 512,
     "matching_temperature": 0.04,
-    "search_temperature": 0.03,
+    "search_temperature": 0.08,
     "relations": 24,
     "relations_share": 0.4,
     "r1": 0.3,
@@ -38,7 +38,8 @@ FROM_NOTHING: dict[str, Any] = {
     "noise": 0.3,
     "steps": 1500,
     "batch": 256,
-    "rate": 2e-3,
+    "rate": 2e-4,
+    "shortcut_rate": 0.016,
     "critic_rate": 1e-3,
     "check_every": 250,
     "restarts": 2,
@@ -73,7 +74,8 @@ class Vec2VecConfig(FitConfig):
     adversarial, latent_adversarial, reconstruction, cycle, vsp, vsp_across, matching : weights of the losses;
         `vsp` is that of reconstructions, `vsp_across` of translations, `matching` of soft transport targets
     matching_rows, matching_temperature, search_temperature, balancing : native rows that are matched in a step; the
-        temperatures of the transport and of the search that follows it; Sinkhorn iterations
+        temperatures of the transport and of the search that follows it, in standard deviations of their cosines;
+        Sinkhorn iterations
     r1, r1_every : weight of the R1 penalty on the critics, and the steps from one to the next
     relations : quantiles of a row's similarities to others of its space, which the critics are shown beside it; 0 is
         none, as in the paper
@@ -81,6 +83,8 @@ class Vec2VecConfig(FitConfig):
     smoothing, noise : of the labels; standard deviation of what is added to all that a critic sees (of unit rows)
     ema : the averaged weights' decay, which are then those that count; 0 is none
     steps, batch : of the training; rows of each space in a step, over all processes
+    shortcut_rate : of the linear shortcuts out of the latent, and where nothing is known at the start of those into it,
+        in root mean squares of each; none with preset="paper", where all goes by `rate`
     rate, critic_rate, beta1, beta2, clip : of Adam, and the greatest norm of a gradient; 0 clips nothing
     warmup, decay : steps in which the rates grow from zero; whether they then fall to zero, as a cosine
     restarts : trainings from different seeds, side by side
@@ -106,14 +110,14 @@ class Vec2VecConfig(FitConfig):
     kind: Adversarial = "least-squares"
     adversarial: float = Field(default=0.0, ge=0.0)
     latent_adversarial: float = Field(default=0.0, ge=0.0)
-    reconstruction: float = Field(default=1.0, ge=0.0)
-    cycle: float = Field(default=1.0, ge=0.0)
+    reconstruction: float = Field(default=0.3, ge=0.0)
+    cycle: float = Field(default=0.3, ge=0.0)
     vsp: float = Field(default=0.0, ge=0.0)
     vsp_across: float = Field(default=0.0, ge=0.0)
     matching: float = Field(default=1.0, ge=0.0)
     matching_rows: int = Field(default=2048, ge=2)
     matching_temperature: float = Field(default=0.2, gt=0.0)
-    search_temperature: float = Field(default=0.05, gt=0.0)
+    search_temperature: float = Field(default=0.25, gt=0.0)
     balancing: int = Field(default=15, ge=1)
     r1: float = Field(default=0.0, ge=0.0)
     r1_every: int = Field(default=4, ge=1)
@@ -122,9 +126,10 @@ class Vec2VecConfig(FitConfig):
     smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
     noise: float = Field(default=0.0, ge=0.0)
     ema: float = Field(default=0.0, ge=0.0, lt=1.0)
-    steps: int = Field(default=300, ge=1)
+    steps: int = Field(default=200, ge=1)
     batch: int = Field(default=512, ge=2)
-    rate: float = Field(default=1e-4, gt=0.0)
+    rate: float = Field(default=3e-5, gt=0.0)
+    shortcut_rate: float = Field(default=0.04, gt=0.0)
     critic_rate: float = Field(default=1e-4, gt=0.0)
     beta1: float = Field(default=0.5, ge=0.0, lt=1.0)
     beta2: float = Field(default=0.999, ge=0.0, lt=1.0)

@@ -61,10 +61,12 @@ class Native:
     ----------
     mean : (d,) tensor
     radius : number
+    spread : standard deviation of the cosines of native vectors, the unit of the search's temperature
     """
 
     mean: torch.Tensor
     radius: float
+    spread: float = 1.0
 
     def unit(self, z: torch.Tensor) -> torch.Tensor:
         """The directions of the native vectors of z, which a search by cosine goes by."""
@@ -135,7 +137,7 @@ class Objective(nn.Module):
         """The matching loss of translations z (b, d) into a space among native rows z (m, d) of it."""
         native = self.natives[target]
         similarity = native.unit(translated) @ native.unit(pool).mT
-        return matching_loss(plan, similarity, self.config.search_temperature)
+        return matching_loss(plan, similarity, self.config.search_temperature * native.spread)
 
     def plan(self, translated: torch.Tensor, batch: Batch, source: int, target: int) -> torch.Tensor:
         """The transport of translations onto a pool where there is no linear start to go by.

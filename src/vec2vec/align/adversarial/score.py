@@ -80,7 +80,9 @@ def score(
         geometry.append(correlation(similar[s], similarities(translated[:1024])))
         if starts:
             queries, pool = natives[t].unit(translated[::2]), natives[t].unit(held[t][1::2])
-            matching.append(float(matching_loss(plans[i], queries @ pool.mT, config.search_temperature)))
+            matching.append(
+                float(matching_loss(plans[i], queries @ pool.mT, config.search_temperature * natives[t].spread))
+            )
             forth, back = starts[s][0] @ starts[t][1], starts[t][0] @ starts[s][1]
             found.extend(Simulation(held[s], held[t], forth, back, natives[t]).found(network, s, t))
     close, like = sum(closeness) / len(closeness), sum(geometry) / len(geometry)

@@ -32,6 +32,7 @@ from vec2vec.errors import DivergenceError, MissingExtraError
 from vec2vec.networks import Critics, Network, NetworkConfig, network_from, seeded
 
 DIVERGED = 1e6  # a loss beyond it
+PROBE_ROWS = 1000  # on either side of the product that tells the spread of a space's cosines
 LOOK_EVERY = 10  # steps between two looks at the losses, each of which waits for the device
 
 Start = Sequence[tuple[torch.Tensor, torch.Tensor]]
@@ -45,11 +46,13 @@ class Run:
     ----------
     best : the network with the best label-free score so far, as tensors by name
     best_score, start_score : of it, and of the network before the first step
+    latest : the network at the last check
     history : a dictionary for each look at the losses, and each check
     scores : of all checks
     """
 
     best: Tensors = field(default_factory=dict)
+    latest: Tensors = field(default_factory=dict)
     best_score: Score | None = None
     start_score: Score | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -125,7 +128,7 @@ class Trainer:
             for k, network in enumerate(networks)
         ]
         self.stack = Stack(objectives, self.device, frozen)
-        self.generator = _adam(self.stack.network, config.rate, config)
+        self.generator = _adam(self.stack.network, config.rate, config, self.shortcuts())
         self.critic = _adam(self.stack.critics, config.critic_rate, config) if self.stack.critics else None
         self.averaged = (
             {name: value.detach().clone() for name, value in self.stack.network.items()} if config.ema else {}
@@ -205,9 +208,16 @@ class Trainer:
         share = min(1.0, (self.step + 1) / max(1, c.warmup))
         if c.decay and self.step >= c.warmup:
             share = 0.5 * (1.0 + math.cos(math.pi * (self.step - c.warmup) / max(1, c.steps - c.warmup)))
-        for optimizer, rate in ((self.generator, c.rate), (self.critic, c.critic_rate)):
-            for group in optimizer.param_groups if optimizer is not None else ():
-                group["lr"] = rate * share
+        for optimizer, _ in self.optimizers():
+            for group in optimizer.param_groups:
+                group["lr"] = group["rate"] * share
+
+    def shortcuts(self) -> list[str]:
+        """The linear maps that go at a rate of their own: those out of the latent, and from nothing those into it."""
+        found = [name for name in self.stack.network if name.endswith(".skip.weight")]
+        if self.start:
+            return [name for name in found if name.startswith("network.outputs.")]
+        return found if self.config.init == "random" and self.config.preset == "own" else []
 
     def batch(self) -> Batch:
         """The batch of this step: with a leading dimension where several networks are trained."""
@@ -301,6 +311,7 @@ class Trainer:
             found = score(network, self.held[run], self.natives, self.start, self.config)
             state = self.runs[run]
             state.scores.append(found)
+            state.latest = tensors
             entry = {"stage": "check", "run": run, "step": self.step, "seconds": round(self.seconds, 3)}
             state.history.append(entry | {"score": found.value} | asdict(found))
             state.start_score = state.start_score or found
@@ -332,9 +343,11 @@ class Trainer:
         """Go on without these runs."""
         kept = [run for run in self.stack.runs if run not in lost]
         states = [_state_by_name(optimizer, group) for optimizer, group in self.optimizers()]
+        names = [_names_by_group(optimizer, group) for optimizer, group in self.optimizers()]
         at = self.stack.keep(kept, [self.averaged])
-        for (optimizer, group), state in zip(self.optimizers(), states, strict=True):
-            optimizer.param_groups[0]["params"] = list(group.values())
+        for (optimizer, group), state, parts in zip(self.optimizers(), states, names, strict=True):
+            for held, part in zip(optimizer.param_groups, parts, strict=True):
+                held["params"] = [group[name] for name in part]
             optimizer.state.clear()
             for name, value in state.items():
                 optimizer.state[group[name]] = {k: v[at] if v.dim() else v for k, v in value.items()}
@@ -397,12 +410,24 @@ def _critics(config: Vec2VecConfig, shape: NetworkConfig, widths: Sequence[int],
         )
 
 
-def _adam(parameters: Tensors, rate: float, config: Vec2VecConfig) -> torch.optim.Adam:
-    return torch.optim.Adam(list(parameters.values()), lr=rate, betas=(config.beta1, config.beta2), fused=True)
+def _adam(parameters: Tensors, rate: float, config: Vec2VecConfig, shortcuts: Sequence[str] = ()) -> torch.optim.Adam:
+    """Adam, with a rate of their own for the parameters of these names."""
+    names = [name for name in parameters if name in shortcuts]
+    groups = [{"params": [value for name, value in parameters.items() if name not in names], "rate": rate}]
+    for name in names:
+        size = float(parameters[name].detach().square().mean().sqrt())
+        groups.append({"params": [parameters[name]], "rate": config.shortcut_rate * size})
+    held = [group for group in groups if group["params"]]
+    return torch.optim.Adam(held, lr=rate, betas=(config.beta1, config.beta2), fused=True)
 
 
 def _state_by_name(optimizer: torch.optim.Optimizer, parameters: Tensors) -> dict[str, dict[str, torch.Tensor]]:
     return {name: optimizer.state[value] for name, value in parameters.items() if value in optimizer.state}
+
+
+def _names_by_group(optimizer: torch.optim.Optimizer, parameters: Tensors) -> list[list[str]]:
+    names = {id(value): name for name, value in parameters.items()}
+    return [[names[id(value)] for value in group["params"]] for group in optimizer.param_groups]
 
 
 def _stacked(group: tuple[Any, ...]) -> Any:
@@ -422,7 +447,10 @@ def _all(side: Rows) -> torch.Tensor:
 
 
 def _native(side: Rows, device: torch.device) -> Native:
-    return Native(torch.from_numpy(side.preprocessor.mean).to(device), side.preprocessor.radius)
+    mean, radius = torch.from_numpy(side.preprocessor.mean).to(device), side.preprocessor.radius
+    bare = Native(mean, radius)
+    rows = bare.unit(draw(side, 2 * PROBE_ROWS, 0, (5,)).to(device))
+    return Native(mean, radius, float((rows[::2] @ rows[1::2].mT).std()))
 
 
 def mixed(*numbers: int) -> int:

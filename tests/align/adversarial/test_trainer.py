@@ -20,7 +20,7 @@ from vec2vec.align.adversarial.data import Relations, Rows, draw, hold_back
 from vec2vec.align.adversarial.objective import GENERATOR_LOSSES
 from vec2vec.align.adversarial.restarts import clip_gradients, hopeless
 from vec2vec.align.adversarial.score import Score, correlation
-from vec2vec.align.adversarial.trainer import Run, train
+from vec2vec.align.adversarial.trainer import Run, Trainer, running, train
 from vec2vec.align.base import Progress, make_config
 from vec2vec.errors import ArtifactError, ConfigError, DivergenceError, MissingExtraError
 from vec2vec.preprocess import Preprocessor
@@ -186,6 +186,36 @@ def test_divergence_names_the_loss_and_keeps_the_last_good_state(tmp_path: Path)
 def test_a_rate_beyond_reason_diverges() -> None:
     with pytest.raises(DivergenceError, match="try a lower rate"):
         train_tiny(steps=60, rate=1e4, clip=0.0, norm="none", warmup=0)
+
+
+@pytest.mark.parametrize("preset", ["own", "paper"])
+def test_a_run_that_is_given_up_leaves_the_others_as_they_were(preset: str) -> None:
+    config, found = tiny(preset=preset, relations=4, restarts=3), []
+    for lost in ([], [1]):
+        with running(config, CPU) as accelerator:
+            trainer = Trainer(networks(config, (5, 7), 3), sides(5, 7), config, accelerator, 0, (), ())
+            for step in range(4):
+                if step == 2 and lost:
+                    trainer.drop(lost)
+                trainer.take_step()
+                trainer.step += 1
+            found.append([trainer.stack.network_tensors(run, trainer.stack.network) for run in (0, 2)])
+    for whole, part in zip(*found, strict=True):
+        for name, value in whole.items():
+            torch.testing.assert_close(part[name], value, atol=1e-5, rtol=1e-4)
+
+
+def test_shortcuts_go_at_a_rate_of_their_own() -> None:
+    config = tiny(preset="own", relations=4, rate=1e-9, shortcut_rate=0.01, steps=4, warmup=0, decay=False)
+    begun = networks(config, (5, 7))
+    (run,) = train(networks(config, (5, 7)), sides(5, 7), config, seed=0, device=CPU).values()
+    for name, value in begun[0].state_dict().items():
+        moved = (run.latest[name] - value).abs().max().item()
+        if name.endswith(".skip.weight"):  # each of Adam's first steps is about as long as its rate
+            rate = 0.01 * value.square().mean().sqrt().item()
+            assert rate < moved < 8 * rate
+        else:
+            assert moved < 1e-7
 
 
 # --- several processes ------------------------------------------------------------------------------------------------

@@ -392,8 +392,11 @@ def hits(there: np.ndarray, native: np.ndarray) -> np.ndarray:
 SMALL: dict[str, Any] = {"init": "random"}
 
 
-def world(seed: int, *, latent: int = 16, clusters: int = 12, rows: int = 6000, held: int = 1000) -> list[np.ndarray]:
+def world(seed: int, *, latent: int = 16, clusters: int = 40, rows: int = 12000, held: int = 1000) -> list[np.ndarray]:
     """Unpaired rows of a mixture through two random nonlinear encoders of 40 and 56 dimensions, and held-out pairs.
+
+    With fewer clusters than the latent has dimensions, some of these are told by the clusters' covariances alone, and
+    trainings end in maps that look right but are turned within them.
 
     Either encoder: x Q + ½ tanh(x U + b) H + m. The mixture's axes have falling variance and skewed centres, since a
     mixture that looks alike from several sides has no one answer.

@@ -14,11 +14,11 @@ from vec2vec.networks import LatentCritics, Norm, Shortcut
 # What differs where nothing is known at the start. Without relations and matching, a training ends in a map that looks
 # right to critics and is wrong (benchmarks/README.md); `PAPER` has the weights of the paper and its public code.
 FROM_NOTHING: dict[str, Any] = {
-    "width": 128,
+    "width": 64,
     "latent": 64,
     "adapter_depth": 2,
     "backbone_depth": 2,
-    "critic_width": 128,
+    "critic_width": 96,
     "critic_depth": 4,
     "kind": "relativistic",
     "adversarial": 0.5,
@@ -28,20 +28,21 @@ FROM_NOTHING: dict[str, Any] = {
     "cycle": 2.0,
     "vsp_across": 0.5,
     "matching": 2.0,
-    "matching_rows": 512,
+    "matching_rows": 1024,
     "matching_temperature": 0.04,
     "search_temperature": 0.08,
     "relations": 24,
-    "relations_share": 0.4,
+    "relations_share": 0.5,
+    "heat": 6.0,
     "r1": 0.3,
     "r1_every": 2,
     "noise": 0.3,
-    "steps": 1500,
+    "steps": 800,
     "batch": 256,
     "rate": 2e-4,
     "shortcut_rate": 0.016,
     "critic_rate": 1e-3,
-    "check_every": 250,
+    "check_every": 200,
     "restarts": 2,
 }
 PAPER: dict[str, Any] = {
@@ -79,7 +80,8 @@ class Vec2VecConfig(FitConfig):
     r1, r1_every : weight of the R1 penalty on the critics, and the steps from one to the next
     relations : quantiles of a row's similarities to others of its space, which the critics are shown beside it; 0 is
         none, as in the paper
-    relations_share : of the steps, in which matching without a linear start goes from relations to translations
+    relations_share, heat : of the steps, in which matching without a linear start goes from relations to translations,
+        and by how much its temperatures are higher at first
     smoothing, noise : of the labels; standard deviation of what is added to all that a critic sees (of unit rows)
     ema : the averaged weights' decay, which are then those that count; 0 is none
     steps, batch : of the training; rows of each space in a step, over all processes
@@ -123,6 +125,7 @@ class Vec2VecConfig(FitConfig):
     r1_every: int = Field(default=4, ge=1)
     relations: int = Field(default=0, ge=0)
     relations_share: float = Field(default=0.5, ge=0.0, le=1.0)
+    heat: float = Field(default=1.0, ge=1.0)
     smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
     noise: float = Field(default=0.0, ge=0.0)
     ema: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -138,7 +141,7 @@ class Vec2VecConfig(FitConfig):
     decay: bool = True
     restarts: int = Field(default=1, ge=1)
     patience: int = Field(default=4, ge=1)
-    check_every: int = Field(default=50, ge=1)
+    check_every: int = Field(default=100, ge=1)
     held_rows: int = Field(default=2048, ge=8)
     precision: Literal["float32", "bfloat16"] = "float32"
     checkpoint: Path | None = None

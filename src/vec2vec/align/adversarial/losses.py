@@ -86,7 +86,7 @@ def r1_penalty(critic: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) 
     return 0.5 * slope.square().sum(dim=-1).mean()
 
 
-def transport_plan(similarity: torch.Tensor, temperature: float, balancing: int) -> torch.Tensor:
+def transport_plan(similarity: torch.Tensor, temperature: torch.Tensor | float, balancing: int) -> torch.Tensor:
     """Rows of the entropic transport plan with uniform marginals (Cuturi 2013), each summing to 1.
 
     Parameters
@@ -105,7 +105,7 @@ def transport_plan(similarity: torch.Tensor, temperature: float, balancing: int)
     return plan / plan.sum(dim=1, keepdim=True)
 
 
-def matching_loss(plan: torch.Tensor, similarity: torch.Tensor, temperature: float) -> torch.Tensor:
+def matching_loss(plan: torch.Tensor, similarity: torch.Tensor, temperature: torch.Tensor | float) -> torch.Tensor:
     """L_match = KL(plan | softmax(similarity / τ)): a search by cosine should find what the transport finds.
 
     The plan gives every native vector the same share. A plain search does not: some natives, the hubs, are near to

@@ -40,7 +40,8 @@ class Batch(NamedTuple):
     pools : (m, d_i) native rows of each space to be searched, z; empty without matching
     plans : (b, m) rows of transport plans, for each pair of `pairs_of`; empty without a linear start
     relations, pool_relations : (b, q) of each space's rows, (m, q) of its pool; empty without them
-    trust : one number, 0 to 1: how far matching goes by the translations, not by relations; empty with plans
+    stage : two numbers: trust, 0 to 1, how far matching goes by the translations, not by relations; and heat, by which
+        its temperatures are multiplied; empty with plans
     noise : see `critics.to_show`
     """
 
@@ -49,7 +50,7 @@ class Batch(NamedTuple):
     plans: tuple[torch.Tensor, ...] = ()
     relations: tuple[torch.Tensor, ...] = ()
     pool_relations: tuple[torch.Tensor, ...] = ()
-    trust: tuple[torch.Tensor, ...] = ()
+    stage: tuple[torch.Tensor, ...] = ()
     noise: tuple[tuple[torch.Tensor, ...], ...] = ()
 
 
@@ -122,7 +123,7 @@ class Objective(nn.Module):
         if batch.pools:
             plans = batch.plans or [self.plan(decoded[t][s], batch, s, t) for s, t in pairs_of(count)]
             losses["matching"] = _mean(
-                self.matching(decoded[t][s], batch.pools[t], plan, t)
+                self.matching(decoded[t][s], batch.pools[t], plan, t, *batch.stage[1:])
                 for (s, t), plan in zip(pairs_of(count), plans, strict=True)
             )
         shown = to_show(self.critics, rows, into, latents, batch.relations, batch.noise)
@@ -133,23 +134,31 @@ class Objective(nn.Module):
         """The losses of the critics by name."""
         return critic_losses(self.critics, shown, self.config.kind, smoothing=self.config.smoothing, r1=r1)
 
-    def matching(self, translated: torch.Tensor, pool: torch.Tensor, plan: torch.Tensor, target: int) -> torch.Tensor:
+    def matching(
+        self,
+        translated: torch.Tensor,
+        pool: torch.Tensor,
+        plan: torch.Tensor,
+        target: int,
+        heat: torch.Tensor | float = 1.0,
+    ) -> torch.Tensor:
         """The matching loss of translations z (b, d) into a space among native rows z (m, d) of it."""
         native = self.natives[target]
         similarity = native.unit(translated) @ native.unit(pool).mT
-        return matching_loss(plan, similarity, self.config.search_temperature * native.spread)
+        return matching_loss(plan, similarity, heat * self.config.search_temperature * native.spread)
 
     def plan(self, translated: torch.Tensor, batch: Batch, source: int, target: int) -> torch.Tensor:
         """The transport of translations onto a pool where there is no linear start to go by.
 
         At first rows are matched by their relations, which no isometry changes, so that they can be compared across
-        spaces from the beginning; then, more and more, by their translations.
+        spaces from the beginning; then, more and more, by their translations. Meanwhile the temperature falls: a cold
+        plan would hold on to what was matched wrongly at first.
         """
-        c, (trust,) = self.config, batch.trust
+        c, (trust, heat) = self.config, batch.stage
         relations = -_distances(batch.relations[source], batch.pool_relations[target])
         near = unit(translated.detach()) @ batch.pools[target].mT
         similarity = trust * near / near.std() + (1.0 - trust) * relations / relations.std()
-        return transport_plan(similarity, c.matching_temperature, c.balancing)
+        return transport_plan(similarity, heat * c.matching_temperature, c.balancing)
 
     def weights(self) -> dict[str, float]:
         """Of the generator's losses."""

@@ -244,8 +244,9 @@ class Trainer:
         if self.start:
             return batch._replace(pools=pools, plans=plans_for(rows, pools, self.start, c))
         known = tuple(r.of_rows(i, z) for r, i, z in zip(self.relations[run], chosen, pools, strict=True))
-        trust = torch.tensor(min(1.0, self.step / max(1.0, c.relations_share * c.steps)), device=self.device)
-        return batch._replace(pools=pools, pool_relations=known, trust=(trust,))
+        gone = min(1.0, self.step / max(1.0, c.relations_share * c.steps))
+        stage = tuple(torch.tensor(number, device=self.device) for number in (gone, c.heat ** (1.0 - gone)))
+        return batch._replace(pools=pools, pool_relations=known, stage=stage)
 
     def noise(self, rows: Sequence[torch.Tensor], run: int) -> tuple[tuple[torch.Tensor, ...], ...]:
         """Noise for all that the critics are shown, in the order of `Shown`: of standard deviation `noise` a row."""

@@ -49,6 +49,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "noise": {"noise": 0.2},
     "relations": {"relations": 5, "noise": 0.2},
     "matching by relations": {"relations": 5, "matching": 1.0, "matching_rows": 64},
+    "matching by anchors": {"anchors": 2, "matching": 1.0, "matching_rows": 64, "heat": 2.0},
     "averaged": {"ema": 0.9},
     "batch norms": {"norm": "batch", "critic_norm": "none"},
     "bfloat16": {"precision": "bfloat16"},
@@ -330,6 +331,7 @@ def test_hopeless_restarts() -> None:
     assert hopeless(scores, patience=3) == [2]
     assert hopeless(scores, patience=2) == [1, 2]
     assert hopeless({0: [0.8, 0.8], 1: [0.1, 0.1]}, patience=2) == []
+    assert hopeless({0: [0.9], 2: [0.8], 4: [0.7], 1: [0.1], 3: [0.2]}, patience=1) == [1]  # 3 is a witness
 
 
 def test_correlation_and_the_guard() -> None:
@@ -349,7 +351,7 @@ def test_correlation_and_the_guard() -> None:
         ({"matchin": 1.0}, "did you mean 'matching'"),
         ({"init": "warm"}, "init"),
         ({"shortcut": "pad"}, "warm start"),
-        ({"init": "random", "relations": 0}, "matching needs a start"),
+        ({"init": "random", "anchors": 0}, "matching needs something"),
         ({"restarts": 2, "norm": "batch"}, "norm=batch"),
         ({"latent_adversarial": 1.0}, "latent_critics"),
         ({"resume": True}, "checkpoint"),

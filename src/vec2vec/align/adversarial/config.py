@@ -29,21 +29,22 @@ FROM_NOTHING: dict[str, Any] = {
     "vsp_across": 0.5,
     "matching": 2.0,
     "matching_rows": 1024,
-    "matching_temperature": 0.04,
-    "search_temperature": 0.08,
-    "relations": 24,
-    "relations_share": 0.5,
-    "heat": 6.0,
+    "matching_temperature": 0.08,
+    "search_temperature": 0.12,
+    "anchors": 8,
+    "anchors_share": 1.0,
+    "heat": 2.0,
     "r1": 0.3,
     "r1_every": 2,
     "noise": 0.3,
-    "steps": 800,
+    "steps": 400,
     "batch": 256,
     "rate": 2e-4,
     "shortcut_rate": 0.016,
     "critic_rate": 1e-3,
-    "check_every": 200,
-    "restarts": 2,
+    "check_every": 100,
+    "patience": 2,
+    "restarts": 4,
 }
 PAPER: dict[str, Any] = {
     "kind": "least-squares",
@@ -53,6 +54,7 @@ PAPER: dict[str, Any] = {
     "vsp": 1.0,
     "vsp_across": 10.0,
     "matching": 0.0,
+    "anchors": 0,
     "relations": 0,
     "r1": 0.0,
     "noise": 0.0,
@@ -80,8 +82,10 @@ class Vec2VecConfig(FitConfig):
     r1, r1_every : weight of the R1 penalty on the critics, and the steps from one to the next
     relations : quantiles of a row's similarities to others of its space, which the critics are shown beside it; 0 is
         none, as in the paper
-    relations_share, heat : of the steps, in which matching without a linear start goes from relations to translations,
-        and by how much its temperatures are higher at first
+    anchors : first guesses by clusters, of which the best by its own energy says at first what is matched without a
+        linear start; 0 matches by relations in their place
+    anchors_share, heat : of the steps, in which matching goes from there to translations, and by how much its
+        temperatures are higher at first
     smoothing, noise : of the labels; standard deviation of what is added to all that a critic sees (of unit rows)
     ema : the averaged weights' decay, which are then those that count; 0 is none
     steps, batch : of the training; rows of each space in a step, over all processes
@@ -90,7 +94,8 @@ class Vec2VecConfig(FitConfig):
     rate, critic_rate, beta1, beta2, clip : of Adam, and the greatest norm of a gradient; 0 clips nothing
     warmup, decay : steps in which the rates grow from zero; whether they then fall to zero, as a cosine
     restarts : trainings from different seeds, side by side
-    patience : checks after which a restart that lags behind the best may be stopped
+    patience : checks, with that of the start, after which the worse half of the restarts is stopped, check by check,
+        until two are left
     check_every, held_rows : steps between two label-free checks, and the rows of a side held back for them
     precision : "float32", or "bfloat16" where products can be that coarse
     checkpoint, checkpoint_every, resume : a folder for the state, the steps between saves, and whether to go on from it
@@ -124,7 +129,8 @@ class Vec2VecConfig(FitConfig):
     r1: float = Field(default=0.0, ge=0.0)
     r1_every: int = Field(default=4, ge=1)
     relations: int = Field(default=0, ge=0)
-    relations_share: float = Field(default=0.5, ge=0.0, le=1.0)
+    anchors: int = Field(default=0, ge=0)
+    anchors_share: float = Field(default=0.5, ge=0.0, le=1.0)
     heat: float = Field(default=1.0, ge=1.0)
     smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
     noise: float = Field(default=0.0, ge=0.0)
@@ -165,8 +171,8 @@ class Vec2VecConfig(FitConfig):
             raise ValueError("a warm start needs shortcut=linear (or init=random)")
         if self.init == "sinkhorn" and self.latent is not None:
             raise ValueError("latent is that of the linear start (or init=random)")
-        if self.init == "random" and self.matching and not self.relations:
-            raise ValueError("matching needs a start to match by, init=sinkhorn, or relations")
+        if self.init == "random" and self.matching and not (self.anchors or self.relations):
+            raise ValueError("matching needs something to begin by: init=sinkhorn, anchors or relations")
         if self.restarts > 1 and "batch" in (self.norm, self.critic_norm):
             raise ValueError("restarts are trained together, which norm=batch cannot: choose layer or none")
         if self.latent_adversarial and self.latent_critics == "none":

@@ -10,11 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from vec2vec.align.anchors import first_guess
+from vec2vec.align.whitening import polar
 from vec2vec.preprocess import Preprocessor
 from vec2vec.vectors import Float32
 
 RELATED_ROWS = 1024  # that a row's relations are told by
 RELATIONS_WEIGHT = 2.0  # beside the row itself, whose norm is 1
+ANCHORS, ANCHOR_STARTS, ANCHOR_ROWS = 50, 24, 6000  # clusters, matches begun at once, and rows of a first guess
 MEMORY_ROWS = 2**18  # of an array in memory, at most, that are preprocessed once and kept
 
 
@@ -141,6 +144,31 @@ class Relations:
         raw: torch.Tensor = torch.quantile(z @ self.sample.T, self.levels, dim=1).T
         scale: torch.Tensor = RELATIONS_WEIGHT * len(self.levels) ** -0.5 / self.deviation
         return (raw - self.mean) * scale
+
+
+def guess_maps(sides: Sequence[Rows], guesses: int, key: Sequence[int], device: torch.device) -> list[torch.Tensor]:
+    """A first guess of where the rows of every space lie in the first one, by their clusters (`vec2vec.align.anchors`).
+
+    Parameters
+    ----------
+    sides : of every space
+    guesses : of which that with the greatest energy counts
+    key : of the random draws
+
+    Returns
+    -------
+    Of each space a map (d_i, d_0) tensor; that of the first is the identity.
+    """
+    first = draw(sides[0], ANCHOR_ROWS, 0, (*key, 21))
+    maps = [torch.eye(first.shape[1], device=device)]
+    for i, side in enumerate(sides[1:], 1):
+        rng, rows = np.random.default_rng([*key, 22, i]), draw(side, ANCHOR_ROWS, 0, (*key, 21, i))
+        made = [
+            first_guess(rows.to(device), first.to(device), clusters=ANCHORS, starts=ANCHOR_STARTS, rng=rng)
+            for _ in range(guesses)
+        ]
+        maps.append(polar(max(made, key=lambda guess: guess.energy).cross))
+    return maps
 
 
 @lru_cache(maxsize=64)

@@ -39,9 +39,11 @@ class Batch(NamedTuple):
     rows : (b, d_i) of each space, z
     pools : (m, d_i) native rows of each space to be searched, z; empty without matching
     plans : (b, m) rows of transport plans, for each pair of `pairs_of`; empty without a linear start
-    relations, pool_relations : (b, q) of each space's rows, (m, q) of its pool; empty without them
-    stage : two numbers: trust, 0 to 1, how far matching goes by the translations, not by relations; and heat, by which
-        its temperatures are multiplied; empty with plans
+    relations : (b, q) of each space's rows, which the critics are shown; empty without them
+    known, pool_known : (b, q) of each space's rows, (m, q) of its pool: what is known at first, and can be compared
+        across spaces; empty with plans
+    stage : two numbers: trust, 0 to 1, how far matching goes by the translations, not by what is known at first; and
+        heat, by which its temperatures are multiplied; empty with plans
     noise : see `critics.to_show`
     """
 
@@ -49,7 +51,8 @@ class Batch(NamedTuple):
     pools: tuple[torch.Tensor, ...] = ()
     plans: tuple[torch.Tensor, ...] = ()
     relations: tuple[torch.Tensor, ...] = ()
-    pool_relations: tuple[torch.Tensor, ...] = ()
+    known: tuple[torch.Tensor, ...] = ()
+    pool_known: tuple[torch.Tensor, ...] = ()
     stage: tuple[torch.Tensor, ...] = ()
     noise: tuple[tuple[torch.Tensor, ...], ...] = ()
 
@@ -150,14 +153,13 @@ class Objective(nn.Module):
     def plan(self, translated: torch.Tensor, batch: Batch, source: int, target: int) -> torch.Tensor:
         """The transport of translations onto a pool where there is no linear start to go by.
 
-        At first rows are matched by their relations, which no isometry changes, so that they can be compared across
-        spaces from the beginning; then, more and more, by their translations. Meanwhile the temperature falls: a cold
-        plan would hold on to what was matched wrongly at first.
+        At first rows are matched by what is known of them, a guess by clusters or their relations; then, more and more,
+        by their translations. Meanwhile the temperature falls: a cold plan would hold on to what was matched wrongly.
         """
         c, (trust, heat) = self.config, batch.stage
-        relations = -_distances(batch.relations[source], batch.pool_relations[target])
+        known = -_distances(batch.known[source], batch.pool_known[target])
         near = unit(translated.detach()) @ batch.pools[target].mT
-        similarity = trust * near / near.std() + (1.0 - trust) * relations / relations.std()
+        similarity = trust * near / near.std() + (1.0 - trust) * known / known.std()
         return transport_plan(similarity, heat * c.matching_temperature, c.balancing)
 
     def weights(self) -> dict[str, float]:

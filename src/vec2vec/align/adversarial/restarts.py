@@ -106,22 +106,22 @@ def clip_gradients(parameters: Iterable[torch.Tensor], limit: float, *, stacked:
 
 
 def hopeless(scores: Mapping[int, Sequence[float]], patience: int) -> list[int]:
-    """Runs that need not go on: any with a score that is not finite, and after `patience` checks any far behind.
+    """Runs that need not go on: any with a score that is not finite, and after `patience` checks the worse half.
 
-    Far behind is a best score below half of the leader's. The last two always go on, as witnesses of one another.
+    The best of the odd and of the even numbers always go on, as witnesses of one another: they are trained on different
+    halves of the rows.
 
     Parameters
     ----------
     scores : label-free, of each run, check by check
     """
-    best = {run: max(values) if all(map(_finite, values)) else float("-inf") for run, values in scores.items()}
-    leader = max(best.values())
-    ready = all(len(values) >= patience for values in scores.values())
-    return [
-        run
-        for run, score in best.items()
-        if score == float("-inf") or (ready and len(scores) > 2 and score < 0.5 * leader)
-    ]
+    lost = [run for run, values in scores.items() if not all(map(_finite, values))]
+    order = sorted((run for run in scores if run not in lost), key=lambda run: scores[run][-1], reverse=True)
+    if len(order) > 2 and all(len(scores[run]) >= patience for run in order):
+        kept = set(order[: max(2, (len(order) + 1) // 2)])
+        kept |= {next(run for run in order if run % 2 == odd) for odd in {run % 2 for run in order}}
+        lost += [run for run in order if run not in kept]
+    return sorted(lost)
 
 
 def _finite(x: float) -> bool:

@@ -23,11 +23,12 @@ from accelerate.state import AcceleratorState, PartialState
 
 from vec2vec.align.adversarial.checkpoint import load_checkpoint, save_checkpoint
 from vec2vec.align.adversarial.config import Vec2VecConfig
-from vec2vec.align.adversarial.data import Relations, Rows, draw, hold_back, order_of
+from vec2vec.align.adversarial.data import Relations, Rows, draw, guess_maps, hold_back, order_of
 from vec2vec.align.adversarial.objective import Batch, Losses, Native, Objective, plans_for
 from vec2vec.align.adversarial.restarts import Stack, Tensors, clip_gradients, hopeless
 from vec2vec.align.adversarial.score import Score, score
 from vec2vec.align.base import Progress, ProgressCallback
+from vec2vec.align.whitening import unit
 from vec2vec.errors import DivergenceError, MissingExtraError
 from vec2vec.networks import Critics, Network, NetworkConfig, network_from, seeded
 
@@ -121,6 +122,10 @@ class Trainer:
         self.relations = [
             [Relations.of(side, config.relations, self.device) for side in sides if config.relations]
             for sides in self.training
+        ]
+        self.guesses = [
+            guess_maps(sides, config.anchors, (seed, run), self.device) if config.anchors and not start else []
+            for run, sides in enumerate(self.training)
         ]
         self.start = [(basis.to(self.device), decode.to(self.device)) for basis, decode in start]
         objectives = [
@@ -243,10 +248,15 @@ class Trainer:
         pools = tuple(side.take(these).to(self.device) for side, these in zip(sides, chosen, strict=True))
         if self.start:
             return batch._replace(pools=pools, plans=plans_for(rows, pools, self.start, c))
-        known = tuple(r.of_rows(i, z) for r, i, z in zip(self.relations[run], chosen, pools, strict=True))
-        gone = min(1.0, self.step / max(1.0, c.relations_share * c.steps))
+        if guesses := self.guesses[run]:
+            known = tuple(unit(z @ one) for z, one in zip(rows, guesses, strict=True))
+            pool_known = tuple(unit(z @ one) for z, one in zip(pools, guesses, strict=True))
+        else:
+            known = relations
+            pool_known = tuple(r.of_rows(i, z) for r, i, z in zip(self.relations[run], chosen, pools, strict=True))
+        gone = min(1.0, self.step / max(1.0, c.anchors_share * c.steps))
         stage = tuple(torch.tensor(number, device=self.device) for number in (gone, c.heat ** (1.0 - gone)))
-        return batch._replace(pools=pools, pool_relations=known, stage=stage)
+        return batch._replace(pools=pools, known=known, pool_known=pool_known, stage=stage)
 
     def noise(self, rows: Sequence[torch.Tensor], run: int) -> tuple[tuple[torch.Tensor, ...], ...]:
         """Noise for all that the critics are shown, in the order of `Shown`: of standard deviation `noise` a row."""

@@ -11,7 +11,7 @@ from vec2vec.align.adversarial.losses import Adversarial
 from vec2vec.align.base import FitConfig
 from vec2vec.networks import LatentCritics, Norm, Shortcut
 
-# What differs where nothing is known at the start. Without relations and matching, a training ends in a map that looks
+# What differs where nothing is known at the start. Without matching, a training ends in a map that looks
 # right to critics and is wrong (benchmarks/README.md); `PAPER` has the weights of the paper and its public code.
 FROM_NOTHING: dict[str, Any] = {
     "width": 64,
@@ -37,14 +37,14 @@ FROM_NOTHING: dict[str, Any] = {
     "r1": 0.3,
     "r1_every": 2,
     "noise": 0.3,
-    "steps": 400,
+    "steps": 200,
     "batch": 256,
     "rate": 2e-4,
     "shortcut_rate": 0.016,
     "critic_rate": 1e-3,
-    "check_every": 100,
-    "patience": 2,
-    "restarts": 4,
+    "check_every": 50,
+    "patience": 3,
+    "restarts": 2,
 }
 PAPER: dict[str, Any] = {
     "kind": "least-squares",

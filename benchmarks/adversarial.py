@@ -6,7 +6,7 @@
     python benchmarks/adversarial.py scratch --seeds 0 1 2 3 4   # synthetic, truth known, nothing known at the start
     python benchmarks/adversarial.py ablation
     python benchmarks/adversarial.py spaces --starts S --encoders E   # a third space; after `warm --starts S`
-    python benchmarks/adversarial.py real --minutes 9    # from scratch on the real vectors: for a GPU
+    python benchmarks/adversarial.py real --minutes 9 --seeds 0 1 2 3    # from scratch on the real vectors: for a GPU
     python benchmarks/adversarial.py --report
 
 Every line goes to results/adversarial.jsonl with the machine. Truth serves to report, never to fit, stop or choose.
@@ -32,7 +32,7 @@ from torch.nn import functional
 
 import vec2vec
 from vec2vec.align import fast_products
-from vec2vec.align.adversarial import START, linear_network, network_config
+from vec2vec.align.adversarial import START, _network_spaces, linear_network, network_config
 from vec2vec.align.adversarial import fit as fit_vec2vec
 from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Rows, draw
@@ -302,8 +302,6 @@ PARTS = ("source", "target", "source_eval", "target_eval")
 
 
 def _translator(shape: NetworkConfig, tensors: dict[str, torch.Tensor], spaces: Sequence[Space]) -> Translator:
-    from vec2vec.align.adversarial import _network_spaces
-
     first, second = _network_spaces(shape, tensors, [space.preprocessor for space in spaces])
     return Translator({"source": first, "target": second})
 
@@ -467,19 +465,44 @@ def ablation(args: argparse.Namespace, seed: int, name: str, changes: dict[str, 
     return line | {"value": max(checks)} | {way: scores[way]["top1"] for way in WAYS}
 
 
-def from_scratch_on_real(args: argparse.Namespace, seed: int, name: str, settings: dict[str, Any]) -> Line:
-    """One training from nothing on the real vectors, with top-1 at its end; for a GPU."""
+def from_scratch_on_real(args: argparse.Namespace, seed: int, name: str, seconds: float) -> Line:
+    """One training from nothing on the real vectors for so many seconds, with top-1 against steps; for a GPU."""
     with tempfile.TemporaryDirectory() as folder:
         source, target, x, y = standard(args, Path(folder))
+    natives = [Preprocessor.fit(rows) for rows in (source, target)]
+    sides = [Rows.of(rows, native) for rows, native in zip((source, target), natives, strict=True)]
+    widths = [native.width for native in natives]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    began = time.perf_counter()
-    with fast_products():
-        found = fit_vec2vec(source, target, Vec2VecConfig(**settings), seed=seed, device=device)
-    scores = truth(Translator(dict(zip(("source", "target"), found.spaces(), strict=True))), x, y)
-    line: Line = {"what": "real", "settings name": name, "seed": seed, "seconds": time.perf_counter() - began}
-    line |= {way: scores[way]["top1"] for way in scores}
-    checks = [entry for entry in found.history if entry["stage"] == "check"]
-    return line | {"steps": settings["steps"], "scores": [[c["run"], c["step"], c["score"]] for c in checks]}
+    settings: dict[str, Any] = (REFERENCE if name == "reference" else OURS) | dict(map(_setting, args.set))
+    steps = 20  # at first, to see how long one takes
+    while True:
+        config, curve = Vec2VecConfig(**(settings | {"steps": steps})), []
+        with fast_products(), running(config, device) as accelerator:
+            with seeded(mixed(seed, 0)):
+                network = Network(network_config(config, config.latent or config.width), widths)
+            if config.preset == "own":
+                network.silence()
+            trainer = Trainer([network], sides, config, accelerator, seed, (), ())
+            began = time.perf_counter()
+            for trainer.step in range(steps):
+                trainer.take_step()
+                if steps > 20 and ((trainer.step + 1) % max(1, steps // 10) == 0 or trainer.step + 1 == steps):
+                    tensors = trainer.stack.network_tensors(0, trainer.stack.network)
+                    spaces = _network_spaces(network.config, tensors, natives)
+                    scores = truth(Translator(dict(zip(("source", "target"), spaces, strict=True))), x, y)
+                    curve.append([trainer.step + 1, *(scores[way]["top1"] for way in WAYS)])
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            taken = time.perf_counter() - began
+        if steps > 20:
+            break
+        steps = max(21, int(20 * 0.8 * seconds / taken))
+    line: Line = {"what": "real", "settings name": name, "seed": seed, "device": str(device), "steps": steps}
+    line |= {"seconds": taken, "forward": curve[-1][1], "back": curve[-1][2], "converged": curve[-1][1] > CONVERGED}
+    return line | {"curve": curve}
+
+
+CONVERGED = 0.3  # top-1 among 4,096
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -505,11 +528,8 @@ def perform(args: argparse.Namespace) -> None:
         for (name, changes), seed in itertools.product(ABLATION.items(), args.seeds):
             note(ablation(args, seed, name, changes))
     elif args.what == "real":
-        share = args.minutes * 60 / (2 * len(args.seeds))
         for name, seed in itertools.product(("reference", "ours"), args.seeds):
-            settings = (REFERENCE | {"rate": 2e-5}) if name == "reference" else dict(OURS)
-            settings |= {"steps": max(10, int(share / args.step_seconds)), "check_every": 200, "max_rows": 65_536}
-            note(from_scratch_on_real(args, seed, name, settings | dict(map(_setting, args.set))))
+            note(from_scratch_on_real(args, seed, name, args.minutes * 60 / (2 * len(args.seeds))))
     else:
         for seed in args.seeds:
             note({"warm": warm, "scratch": scratch, "spaces": three_spaces}[args.what](args, seed))
@@ -545,7 +565,6 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--minutes", type=float, default=9.0, help="of `real`, in all")
-    parser.add_argument("--step-seconds", type=float, default=0.012, help="of `real`: what a step takes, about")
     parser.add_argument("--starts", type=Path, help="of `warm`: where linear starts are kept from one run to the next")
     parser.add_argument("--encoders", type=Path, help="of `spaces`: the folder that encoders.py made")
     parser.add_argument(

@@ -32,12 +32,12 @@ FROM_NOTHING: dict[str, Any] = {
     "matching_temperature": 0.08,
     "search_temperature": 0.12,
     "anchors": 8,
-    "anchors_share": 1.0,
+    "anchors_share": 3.0,
     "heat": 2.0,
     "r1": 0.3,
     "r1_every": 2,
     "noise": 0.3,
-    "steps": 200,
+    "steps": 250,
     "batch": 256,
     "rate": 2e-4,
     "shortcut_rate": 0.016,
@@ -84,7 +84,7 @@ class Vec2VecConfig(FitConfig):
         none, as in the paper
     anchors : first guesses by clusters, of which the best by its own energy says at first what is matched without a
         linear start; 0 matches by relations in their place
-    anchors_share, heat : of the steps, in which matching goes from there to translations, and by how much its
+    anchors_share, heat : of the steps, in which matching goes from there to translations (of 2, it comes half way), and by how much its
         temperatures are higher at first
     smoothing, noise : of the labels; standard deviation of what is added to all that a critic sees (of unit rows)
     ema : the averaged weights' decay, which are then those that count; 0 is none
@@ -130,7 +130,7 @@ class Vec2VecConfig(FitConfig):
     r1_every: int = Field(default=4, ge=1)
     relations: int = Field(default=0, ge=0)
     anchors: int = Field(default=0, ge=0)
-    anchors_share: float = Field(default=0.5, ge=0.0, le=1.0)
+    anchors_share: float = Field(default=0.5, ge=0.0)
     heat: float = Field(default=1.0, ge=1.0)
     smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
     noise: float = Field(default=0.0, ge=0.0)

@@ -84,8 +84,8 @@ class Vec2VecConfig(FitConfig):
         none, as in the paper
     anchors : first guesses by clusters, of which the best by its own energy says at first what is matched without a
         linear start; 0 matches by relations in their place
-    anchors_share, heat : of the steps, in which matching goes from there to translations (of 2, it comes half way), and by how much its
-        temperatures are higher at first
+    anchors_share, heat : of the steps, in which matching goes from there to translations (with 2 it comes half way);
+        and by how much its temperatures are higher at first
     smoothing, noise : of the labels; standard deviation of what is added to all that a critic sees (of unit rows)
     ema : the averaged weights' decay, which are then those that count; 0 is none
     steps, batch : of the training; rows of each space in a step, over all processes

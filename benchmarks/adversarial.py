@@ -184,10 +184,11 @@ def _median(action: Callable[[], Any], repeats: int) -> float:
 
 
 def time_restarts(args: argparse.Namespace) -> Line:
-    """Seconds of a step of K = 4 networks of width 512 at once, beside four times that of one."""
-    settings = REFERENCE | {"width": 512, "latent": 512, "critic_width": 512, "restarts": 4}
+    """Seconds of a step of K = 4 networks of one width (512 is asked for) at once, beside four times that of one."""
+    width = args.width
+    settings = REFERENCE | {"width": width, "latent": width, "critic_width": width, "restarts": 4}
     config, sides = Vec2VecConfig(**settings), gaussian((384, 512))
-    line: Line = {"what": "restarts"}
+    line: Line = {"what": "restarts", "width": width}
     with fast_products():
         for name, count in (("one", 1), ("four", 4)):
             with running(config, CPU) as accelerator:
@@ -563,6 +564,7 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--width", type=int, default=512, help="of `restarts`")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--minutes", type=float, default=9.0, help="of `real`, in all")
     parser.add_argument("--starts", type=Path, help="of `warm`: where linear starts are kept from one run to the next")

@@ -399,7 +399,7 @@ def hits(there: np.ndarray, native: np.ndarray) -> np.ndarray:
 SMALL: dict[str, Any] = {"init": "random"}
 
 
-def world(seed: int, *, latent: int = 16, clusters: int = 40, rows: int = 24_000, held: int = 1000) -> list[np.ndarray]:
+def world(seed: int, *, latent: int = 16, clusters: int = 40, rows: int = 60_000, held: int = 1000) -> list[np.ndarray]:
     """Unpaired rows of a mixture through two random nonlinear encoders of 40 and 56 dimensions, and held-out pairs.
 
     With fewer clusters than the latent has dimensions, some of these are told by the clusters' covariances alone, and

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +25,8 @@ vec2vec fit dump.parquet::embedding known.npz::vectors --out translator --rows 8
 
 vec2vec fit a.npy b.npy --out translator --pairs pairs.npz
 
+vec2vec fit a.npy b.npy --out translator --method vec2vec --restarts 4
+
 vec2vec fit a.npy b.npy --out translator --config settings.toml --set restarts=20
 
 Exit code: 0 aligned, or uncertain with a warning; 3 not aligned, or uncertain with --strict; 2 an error."""
@@ -36,13 +39,22 @@ def fit(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the translator.")],
     method: Annotated[
-        str | None, typer.Option(help="sinkhorn (default), or mini: mini-vec2vec as published, for comparison.")
+        str | None,
+        typer.Option(
+            help="sinkhorn (default); vec2vec, a network trained from there; mini: mini-vec2vec as published."
+        ),
     ] = None,
     pairs: Annotated[
         str | None,
         typer.Option(
             help="Known pairs, 10 or more: an .npz with source and target, or a parquet with these two columns."
         ),
+    ] = None,
+    init: Annotated[
+        str | None, typer.Option(help="Start of vec2vec: sinkhorn (default), or random, the paper's setting.")
+    ] = None,
+    restarts: Annotated[
+        int | None, typer.Option(min=1, help="Trainings of vec2vec, side by side; the best is kept.")
     ] = None,
     rows: Annotated[int | None, typer.Option(min=1, help="Fit on this many random rows a side.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same translator.")] = 0,
@@ -76,8 +88,8 @@ def fit(
     from vec2vec.settings import read_toml
 
     options = _options(read_toml(config) if config else {}, settings or [])
-    if method is not None:
-        options["method"] = method
+    own = {"method": method, "init": init, "restarts": restarts}
+    options |= {key: value for key, value in own.items() if value is not None}
 
     from vec2vec.align import fit as fit_spaces
     from vec2vec.stores import check_output
@@ -99,6 +111,10 @@ def fit(
             progress=progress,
             **options,
         )
+    if (
+        os.environ.get("RANK", "0") != "0"
+    ):  # one of several processes (torchrun, accelerate launch): the first one writes
+        raise typer.Exit(exit_code(found.verdict, strict=strict))
     save(found, out, sidecar, force=force)
     typer.echo(found.verdict.sentence)
     typer.echo(f"translator written to {out}")
@@ -125,6 +141,10 @@ def save(found: Fit, out: Path, sidecar: Path, *, force: bool) -> None:
             stream.writelines(bad.to_json(input=name) for name, rows in found.skipped.items() for bad in rows)
             stream.flush()  # a full disk shows now, before the translator takes its place
         found.translator.save_pretrained(out, force=force)
+    if any(entry.get("stage") == "training" for entry in found.history):
+        from vec2vec.align.adversarial.chart import save_history
+
+        save_history(found.history, out)
     if force and not found.skipped:
         sidecar.unlink(missing_ok=True)  # it belongs to the translator that was replaced
 

@@ -42,7 +42,7 @@ def fit_progress() -> Iterator[Callable[[Progress], None]]:
             bars.update(
                 task,
                 visible=True,
-                description=progress.stage,
+                description=progress.stage + "".join(f" {name} {value:.3g}" for name, value in progress.losses.items()),
                 completed=progress.step,
                 total=progress.total,
                 score="" if progress.score is None else f"score {progress.score:.3f}",

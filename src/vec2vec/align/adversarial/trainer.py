@@ -1,0 +1,469 @@
+"""The training loop: `train` from top to bottom, then what it is made of.
+
+A step draws a batch, takes one step with the generator against the critics as they are, and one with all critics on the
+translations just made. Every so often the network is checked without labels on rows that were held back; the best one
+counts. What a step sees follows from the seed and its number, so that a training that was killed goes on as if it had
+not been.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+
+from vec2vec.align.adversarial.checkpoint import load_checkpoint, save_checkpoint
+from vec2vec.align.adversarial.config import Vec2VecConfig
+from vec2vec.align.adversarial.data import Relations, Rows, draw, guess_maps, hold_back, order_of
+from vec2vec.align.adversarial.objective import Batch, Losses, Native, Objective, plans_for
+from vec2vec.align.adversarial.restarts import Stack, Tensors, clip_gradients, hopeless
+from vec2vec.align.adversarial.score import Score, score
+from vec2vec.align.base import Progress, ProgressCallback
+from vec2vec.align.whitening import unit
+from vec2vec.errors import DivergenceError, MissingExtraError
+from vec2vec.networks import Critics, Network, NetworkConfig, network_from, seeded
+
+DIVERGED = 1e6  # a loss beyond it
+PROBE_ROWS = 1000  # on either side of the product that tells the spread of a space's cosines
+LOOK_EVERY = 10  # steps between two looks at the losses, each of which waits for the device
+
+Start = Sequence[tuple[torch.Tensor, torch.Tensor]]
+
+
+@dataclass
+class Run:
+    """A training, as far as it has come.
+
+    Attributes
+    ----------
+    best : the network with the best label-free score so far, as tensors by name
+    best_score, start_score : of it, and of the network before the first step
+    latest : the network at the last check
+    history : a dictionary for each look at the losses, and each check
+    scores : of all checks
+    """
+
+    best: Tensors = field(default_factory=dict)
+    latest: Tensors = field(default_factory=dict)
+    best_score: Score | None = None
+    start_score: Score | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    scores: list[Score] = field(default_factory=list)
+
+
+def train(
+    networks: Sequence[Network],
+    sides: Sequence[Rows] | Sequence[Sequence[Rows]],
+    config: Vec2VecConfig,
+    *,
+    seed: int,
+    device: torch.device,
+    start: Start = (),
+    frozen: Sequence[str] = (),
+    progress: ProgressCallback | None = None,
+) -> dict[int, Run]:
+    """Train one network, or several side by side.
+
+    Parameters
+    ----------
+    networks : of one shape: as many restarts
+    sides : the rows of each space; of each space for each network, where they differ
+    config : the settings
+    seed : of batches, critics and noise
+    start : basis and decode of each space where the networks begin as a linear translator
+    frozen : parameters of the network that are not trained
+    progress : called at every look at the losses
+
+    Returns
+    -------
+    What became of each restart that was not stopped, by its number.
+
+    Raises
+    ------
+    DivergenceError : a loss that is not finite or beyond bounds, in every restart
+    """
+    with running(config, device) as accelerator:
+        trainer = Trainer(networks, sides, config, accelerator, seed, start, frozen)
+        trainer.resume()
+        return trainer.go(progress)
+
+
+class Trainer:
+    """The state of a training, and its steps."""
+
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        sides: Sequence[Rows] | Sequence[Sequence[Rows]],
+        config: Vec2VecConfig,
+        accelerator: Accelerator,
+        seed: int,
+        start: Start,
+        frozen: Sequence[str],
+    ) -> None:
+        self.config, self.seed, self.accelerator = config, seed, accelerator
+        self.device = accelerator.device
+        self.shape, self.widths = networks[0].config, networks[0].widths
+        every = [list(one) if isinstance(one, Sequence) else [one] * len(networks) for one in sides]
+        self.sides: list[list[Rows]] = [[side[k] for side in every] for k in range(len(networks))]  # [run][space]
+        divided = [hold_back(rows, config.held_rows, seed) for rows in self.sides]
+        self.training = [training for training, _ in divided]
+        self.held = [[_all(side).to(self.device) for side in held] for _, held in divided]
+        self.natives = [_native(side, self.device) for side in self.sides[0]]
+        self.relations = [
+            [Relations.of(side, config.relations, self.device) for side in sides if config.relations]
+            for sides in self.training
+        ]
+        self.guesses = [
+            guess_maps(sides, config.anchors, (seed, run), self.device) if config.anchors and not start else []
+            for run, sides in enumerate(self.training)
+        ]
+        self.start = [(basis.to(self.device), decode.to(self.device)) for basis, decode in start]
+        objectives = [
+            Objective(network, _critics(config, self.shape, self.widths, [seed, k]), self.natives, config)
+            for k, network in enumerate(networks)
+        ]
+        self.stack = Stack(objectives, self.device, frozen)
+        self.generator = _adam(self.stack.network, config.rate, config, self.shortcuts())
+        self.critic = _adam(self.stack.critics, config.critic_rate, config) if self.stack.critics else None
+        self.averaged = (
+            {name: value.detach().clone() for name, value in self.stack.network.items()} if config.ema else {}
+        )
+        self.runs = {run: Run() for run in self.stack.runs}
+        self.pending: list[Losses] = []
+        self.step, self.seconds = 0, 0.0
+
+    def go(self, progress: ProgressCallback | None) -> dict[int, Run]:
+        """All steps that are left."""
+        began = time.perf_counter() - self.seconds
+        if self.step == 0:
+            self.check()
+        first, since = self.step, time.perf_counter()
+        while self.step < self.config.steps:
+            self.pending.append(self.take_step())
+            self.step += 1
+            last = self.step == self.config.steps
+            checked = last or self.step % self.config.check_every == 0
+            if checked or self.step % LOOK_EVERY == 0:
+                self.seconds = time.perf_counter() - began
+                losses = self.look()
+                if checked:
+                    self.check()
+                    self.stop_the_hopeless()
+                left = (time.perf_counter() - since) / (self.step - first) * (self.config.steps - self.step)
+                self.report(progress, losses, left)
+            if self.config.checkpoint and (last or self.step % self.config.checkpoint_every == 0):
+                self.look()
+                if self.is_finite():  # or else the next look says which loss it shows in
+                    save_checkpoint(self)
+        return self.runs
+
+    # --- a step -------------------------------------------------------------------------------------------------------
+
+    def take_step(self) -> Losses:
+        """One step with the generator, then one with the critics on the same translations. The losses, unweighted."""
+        self.set_rates()
+        batch = self.batch()
+        with self.autocast():
+            losses, shown = self.stack("generate", self.stack.network, _still(self.stack.critics), batch)
+        weights = self.stack.module.weights()
+        total = sum(
+            (weights[name] * value.sum() for name, value in losses.items()), torch.zeros((), device=self.device)
+        )
+        self.update(self.generator, self.stack.network, total)
+        if self.averaged:
+            torch._foreach_lerp_(
+                list(self.averaged.values()), [p.detach() for p in self.stack.network.values()], 1.0 - self.config.ema
+            )
+        if self.critic is not None:
+            r1 = self.config.r1 > 0 and self.step % self.config.r1_every == 0
+            with self.autocast():
+                told = self.stack("criticise", _still(self.stack.network), self.stack.critics, shown, r1)
+            weight = {"r1": self.config.r1 * self.config.r1_every}  # rarely, and so much stronger: Karras et al. 2020
+            total = sum((weight.get(name, 1.0) * value.sum() for name, value in told.items()), torch.zeros_like(total))
+            self.update(self.critic, self.stack.critics, total)
+            losses = losses | told
+        return {name: value.detach() for name, value in losses.items()}
+
+    def update(self, optimizer: torch.optim.Optimizer, parameters: Tensors, loss: torch.Tensor) -> None:
+        """One step of an optimiser: gradients, their mean over the processes, clipping, Adam."""
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's
+        held = [p for p in parameters.values() if p.grad is not None]
+        if self.accelerator.num_processes > 1:
+            flat = torch.cat([p.grad.flatten() for p in held if p.grad is not None])
+            mean = self.accelerator.reduce(flat, reduction="mean")
+            for p, grad in zip(held, mean.split([p.numel() for p in held]), strict=True):
+                p.grad = grad.view_as(p)
+        clip_gradients(held, self.config.clip, stacked=self.stack.stacked)
+        optimizer.step()
+
+    def set_rates(self) -> None:
+        """Warm-up, and the fall to zero."""
+        c = self.config
+        share = min(1.0, (self.step + 1) / max(1, c.warmup))
+        if c.decay and self.step >= c.warmup:
+            share = 0.5 * (1.0 + math.cos(math.pi * (self.step - c.warmup) / max(1, c.steps - c.warmup)))
+        for optimizer, _ in self.optimizers():
+            for group in optimizer.param_groups:
+                group["lr"] = group["rate"] * share
+
+    def shortcuts(self) -> list[str]:
+        """The linear maps that go at a rate of their own: those out of the latent, and from nothing those into it."""
+        found = [name for name in self.stack.network if name.endswith(".skip.weight")]
+        if self.start:
+            return [name for name in found if name.startswith("network.outputs.")]
+        return found if self.config.init == "random" and self.config.preset == "own" else []
+
+    def batch(self) -> Batch:
+        """The batch of this step: with a leading dimension where several networks are trained."""
+        batches = [self.batch_of(run) for run in self.stack.runs]
+        if not self.stack.stacked:
+            return batches[0]
+        return Batch(*(_stacked(group) for group in zip(*batches, strict=True)))
+
+    def batch_of(self, run: int) -> Batch:
+        """The batch of one network: this process's part of it."""
+        c, process = self.config, self.accelerator
+        part = process.process_index, process.num_processes
+        sides = self.training[run]
+        size = min(c.batch, *map(len, sides))
+        chosen = [order_of(side, size, self.step, (self.seed, run, i), part) for i, side in enumerate(sides)]
+        rows = tuple(side.take(these).to(self.device) for side, these in zip(sides, chosen, strict=True))
+        relations = tuple(r.of_rows(i, z) for r, i, z in zip(self.relations[run], chosen, rows, strict=False))
+        batch = Batch(rows, relations=relations, noise=self.noise(rows, run) if c.noise else ())
+        if not c.matching:
+            return batch
+        size = min(c.matching_rows, *map(len, sides))
+        chosen = [order_of(side, size, self.step, (self.seed, run, 11 + i)) for i, side in enumerate(sides)]
+        pools = tuple(side.take(these).to(self.device) for side, these in zip(sides, chosen, strict=True))
+        if self.start:
+            return batch._replace(pools=pools, plans=plans_for(rows, pools, self.start, c))
+        if guesses := self.guesses[run]:
+            known = tuple(unit(z @ one) for z, one in zip(rows, guesses, strict=True))
+            pool_known = tuple(unit(z @ one) for z, one in zip(pools, guesses, strict=True))
+        else:
+            known = relations
+            pool_known = tuple(r.of_rows(i, z) for r, i, z in zip(self.relations[run], chosen, pools, strict=True))
+        gone = min(1.0, self.step / max(1.0, c.anchors_share * c.steps))
+        stage = tuple(torch.tensor(number, device=self.device) for number in (gone, c.heat ** (1.0 - gone)))
+        return batch._replace(pools=pools, known=known, pool_known=pool_known, stage=stage)
+
+    def noise(self, rows: Sequence[torch.Tensor], run: int) -> tuple[tuple[torch.Tensor, ...], ...]:
+        """Noise for all that the critics are shown, in the order of `Shown`: of standard deviation `noise` a row."""
+        generator = torch.Generator().manual_seed(mixed(self.seed, run, self.step, self.accelerator.process_index))
+        b, others = len(rows[0]), len(rows) - 1
+        critics, k = self.stack.module.critics, self.shape.latent
+        widths = self.widths if len(critics.outputs) else ()
+        hidden = [k] * len(critics.latents)
+        groups = ((b, widths), (b * others, widths), (b, hidden), (b * others, hidden))
+        scale, extra = self.config.noise, self.config.relations
+
+        def one(n: int, w: int) -> torch.Tensor:
+            noise = scale * w**-0.5 * torch.randn(n, w, generator=generator)
+            return torch.nn.functional.pad(noise, (0, extra)).to(self.device)  # none on relations
+
+        return tuple(tuple(one(n, w) for w in group) for n, group in groups)
+
+    def autocast(self) -> Any:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
+
+    # --- looks and checks ---------------------------------------------------------------------------------------------
+
+    def look(self) -> dict[str, float]:
+        """Look at the losses since the last look; a run that diverged is given up, and the last one is an error."""
+        if not self.pending:
+            return {}
+        names = list(self.pending[-1])
+        first = self.step - len(self.pending)
+        table = [{n: one[n].reshape(-1).tolist() for n in one} for one in self.pending]
+        self.pending = []
+        lost: dict[int, str] = {}
+        for i, row in enumerate(table):
+            for name, values in row.items():
+                for run, value in zip(self.stack.runs, values, strict=True):
+                    if not abs(value) < DIVERGED:  # NaN, too
+                        lost.setdefault(run, f"the loss {name} is {value:g} at step {first + i + 1}")
+        if len(lost) == len(self.stack.runs):
+            kept = (
+                f"the state before it is in {self.config.checkpoint}" if self.config.checkpoint else "nothing was saved"
+            )
+            raise DivergenceError(
+                f"the training diverged: {next(iter(lost.values()))}; {kept}; try a lower rate, or a smaller weight of "
+                "that loss"
+            )
+        latest = {name: table[-1][name] for name in names}
+        for run in self.stack.runs:
+            at = self.stack.runs.index(run)
+            losses = {name: column[at] for name, column in latest.items()}
+            self.runs[run].history.append(
+                {"stage": "training", "run": run, "step": self.step, "seconds": round(self.seconds, 3), **losses}
+            )
+        if lost:
+            self.drop(list(lost))
+        self.accelerator.log({name: sum(v) / len(v) for name, v in latest.items()}, step=self.step)
+        return {name: sum(v) / len(v) for name, v in latest.items()}
+
+    def check(self) -> None:
+        """Score every run without labels, and keep the best of each."""
+        values = self.averaged or self.stack.network
+        for run in self.stack.runs:
+            tensors = self.stack.network_tensors(run, values)
+            network = network_from(self.shape, self.widths, tensors).to(self.device)
+            found = score(network, self.held[run], self.natives, self.start, self.config)
+            state = self.runs[run]
+            state.scores.append(found)
+            state.latest = tensors
+            entry = {"stage": "check", "run": run, "step": self.step, "seconds": round(self.seconds, 3)}
+            state.history.append(entry | {"score": found.value} | asdict(found))
+            state.start_score = state.start_score or found
+            if state.best_score is None or self.prefers(found, state):
+                state.best, state.best_score = tensors, found
+        self.accelerator.log({"score": max(run.scores[-1].value for run in self.runs.values())}, step=self.step)
+
+    def prefers(self, found: Score, state: Run) -> bool:
+        """Whether a network takes the place of the best one so far."""
+        assert state.best_score is not None
+        assert state.start_score is not None
+        if not self.start:
+            return found.value > state.best_score.value
+        return found.better_than(state.start_score) and sum(found.found) > sum(state.best_score.found)
+
+    def stop_the_hopeless(self) -> None:
+        """Give up runs that lag far behind."""
+        if len(self.stack.runs) > 1 and not self.start:
+            scores = {run: [one.value for one in self.runs[run].scores] for run in self.stack.runs}
+            if lost := hopeless(scores, self.config.patience):
+                self.drop(lost)
+
+    def is_finite(self) -> bool:
+        """Whether every parameter is: a step with finite losses may still leave one that is not."""
+        held = [*self.stack.network.values(), *self.stack.critics.values()]
+        return bool(torch.stack([value.detach().isfinite().all() for value in held]).all())
+
+    def drop(self, lost: Sequence[int]) -> None:
+        """Go on without these runs."""
+        kept = [run for run in self.stack.runs if run not in lost]
+        states = [_state_by_name(optimizer, group) for optimizer, group in self.optimizers()]
+        names = [_names_by_group(optimizer, group) for optimizer, group in self.optimizers()]
+        at = self.stack.keep(kept, [self.averaged])
+        for (optimizer, group), state, parts in zip(self.optimizers(), states, names, strict=True):
+            for held, part in zip(optimizer.param_groups, parts, strict=True):
+                held["params"] = [group[name] for name in part]
+            optimizer.state.clear()
+            for name, value in state.items():
+                optimizer.state[group[name]] = {k: v[at] if v.dim() else v for k, v in value.items()}
+        for run in lost:
+            del self.runs[run]
+
+    def optimizers(self) -> list[tuple[torch.optim.Optimizer, Tensors]]:
+        """Each with its parameters by name."""
+        both = ((self.generator, self.stack.network), (self.critic, self.stack.critics))
+        return [(optimizer, group) for optimizer, group in both if optimizer is not None]
+
+    def report(self, progress: ProgressCallback | None, losses: Mapping[str, float], remaining: float) -> None:
+        if progress is not None and self.accelerator.is_main_process:
+            value = max(run.scores[-1].value for run in self.runs.values())
+            progress(Progress("training", self.step, self.config.steps, value, remaining, dict(losses)))
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, if that is wanted and there is one."""
+        if self.config.resume:
+            load_checkpoint(self)
+
+
+@contextmanager
+def running(config: Vec2VecConfig, device: torch.device) -> Iterator[Accelerator]:
+    """An accelerator for this training; where it was the first of the process, nothing is left of it."""
+    if config.tracker and find_spec(config.tracker) is None:
+        raise MissingExtraError(
+            f"tracker={config.tracker} needs the package {config.tracker}: install vec2vec[tracking]"
+        )
+    fresh = not PartialState._shared_state
+    accelerator = Accelerator(
+        cpu=device.type == "cpu",
+        log_with=config.tracker,
+        project_dir=str(config.log_folder) if config.tracker else None,
+    )
+    if config.tracker:
+        accelerator.init_trackers("vec2vec", config={k: str(v) for k, v in config.model_dump(mode="json").items()})
+    try:
+        yield accelerator
+    finally:
+        if config.tracker:
+            for tracker in accelerator.trackers:
+                tracker.finish()
+        if fresh and accelerator.num_processes == 1:
+            AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def _critics(config: Vec2VecConfig, shape: NetworkConfig, widths: Sequence[int], seed: Sequence[int]) -> Critics:
+    """The critics that have a weight, from a seed."""
+    with seeded(mixed(*seed, 7)):
+        return Critics(
+            widths,
+            shape.latent,
+            width=config.critic_width,
+            depth=config.critic_depth,
+            norm=config.critic_norm,
+            extra=config.relations,
+            outputs=config.adversarial > 0,
+            latents=config.latent_critics if config.latent_adversarial else "none",
+        )
+
+
+def _adam(parameters: Tensors, rate: float, config: Vec2VecConfig, shortcuts: Sequence[str] = ()) -> torch.optim.Adam:
+    """Adam, with a rate of their own for the parameters of these names."""
+    names = [name for name in parameters if name in shortcuts]
+    groups = [{"params": [value for name, value in parameters.items() if name not in names], "rate": rate}]
+    for name in names:
+        size = float(parameters[name].detach().square().mean().sqrt())
+        groups.append({"params": [parameters[name]], "rate": config.shortcut_rate * size})
+    held = [group for group in groups if group["params"]]
+    return torch.optim.Adam(held, lr=rate, betas=(config.beta1, config.beta2), fused=True)
+
+
+def _state_by_name(optimizer: torch.optim.Optimizer, parameters: Tensors) -> dict[str, dict[str, torch.Tensor]]:
+    return {name: optimizer.state[value] for name, value in parameters.items() if value in optimizer.state}
+
+
+def _names_by_group(optimizer: torch.optim.Optimizer, parameters: Tensors) -> list[list[str]]:
+    names = {id(value): name for name, value in parameters.items()}
+    return [[names[id(value)] for value in group["params"]] for group in optimizer.param_groups]
+
+
+def _stacked(group: tuple[Any, ...]) -> Any:
+    """Tuples of tensors, the same of each run, as one of tensors with a leading dimension for the runs."""
+    if isinstance(group[0], torch.Tensor):
+        return torch.stack(group)
+    return tuple(_stacked(entries) for entries in zip(*group, strict=True))
+
+
+def _still(parameters: Tensors) -> Tensors:
+    """The same values, without gradients."""
+    return {name: value.detach() for name, value in parameters.items()}
+
+
+def _all(side: Rows) -> torch.Tensor:
+    return draw(side, len(side), 0, (0,))
+
+
+def _native(side: Rows, device: torch.device) -> Native:
+    mean, radius = torch.from_numpy(side.preprocessor.mean).to(device), side.preprocessor.radius
+    bare = Native(mean, radius)
+    rows = bare.unit(draw(side, 2 * PROBE_ROWS, 0, (5,)).to(device))
+    return Native(mean, radius, float((rows[::2] @ rows[1::2].mT).std()))
+
+
+def mixed(*numbers: int) -> int:
+    """One seed of several numbers."""
+    return int(np.random.SeedSequence(list(numbers)).generate_state(1)[0])

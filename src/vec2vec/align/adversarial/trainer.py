@@ -123,8 +123,9 @@ class Trainer:
             [Relations.of(side, config.relations, self.device) for side in sides if config.relations]
             for sides in self.training
         ]
+        anchored = config.matching and config.anchors and not start
         self.guesses = [
-            guess_maps(sides, config.anchors, (seed, run), self.device) if config.anchors and not start else []
+            guess_maps(sides, config.anchors, (seed, run), self.device) if anchored else []
             for run, sides in enumerate(self.training)
         ]
         self.start = [(basis.to(self.device), decode.to(self.device)) for basis, decode in start]

@@ -34,8 +34,8 @@ def test_the_same_consistency_says_less_of_fewer_rows() -> None:
     assert all(0 <= low <= expected <= high <= 1 for expected, low, high in found)
     expected = [one for one, *_ in found]
     assert expected[0] < expected[1] < expected[2] < expected[3] == expected[4]
-    assert verdict_from({"consistency": 0.3, "rows": 1000}).label == "uncertain"
-    assert verdict_from({"consistency": 0.3, "rows": 8000}).label == "aligned"
+    assert verdict_from({"consistency": 0.6, "rows": 1000}).label == "uncertain"
+    assert verdict_from({"consistency": 0.6, "rows": 8000}).label == "aligned"
 
 
 @pytest.mark.parametrize("right", [True, False])

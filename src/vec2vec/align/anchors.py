@@ -56,7 +56,8 @@ def first_guess(x: torch.Tensor, y: torch.Tensor, *, clusters: int, starts: int,
     starts = max(1, min(starts, starts * MANY_CLUSTERS // clusters))  # the work grows with the square of the clusters
     similar_x, similar_y = unit(centres_x) @ unit(centres_x).T, unit(centres_y) @ unit(centres_y).T
     similar_y = _same_distribution(similar_y, similar_x)
-    match, energy = match_graphs(similar_x, similar_y, starts, _generator(rng))
+    with threadpool_limits(1):  # small products: more threads wait for one another longer than they work
+        match, energy = match_graphs(similar_x, similar_y, starts, _generator(rng))
     return Guess((centres_x.T @ match @ centres_y).to(x.device), energy)
 
 

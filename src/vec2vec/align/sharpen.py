@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -28,8 +28,8 @@ SEARCH_TEMPERATURE = 0.25  # of the search's softmax, in standard deviations of 
 RATE = 0.08  # of the optimiser, in root mean squares of the map
 STAY = 2.0  # weight of the share of a translation that changes: where nothing is to be gained, nothing moves
 
-Plans = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]
-Step = Callable[[int, int, float], None]
+Plan = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Step = Callable[[int, float], None]
 
 
 class Rows(Protocol):
@@ -64,64 +64,42 @@ class Searched:
     def of(cls, side: Rows, native: Preprocessor) -> Searched:
         mean = torch.from_numpy(native.mean).to(side.rows)
         mean_along, square = mean @ side.axes.directions, float(mean.square().sum())
-        z = side.rows
-        squares = square + 2 * native.radius * (z @ mean_along) + native.radius**2 * z.square().sum(dim=1)
-        inverse = squares.clamp_min(1e-30).rsqrt()
-        along = (mean_along + native.radius * z) * inverse[:, None]
-        return cls(along, (square + native.radius * (z @ mean_along)) * inverse, mean_along, square, native.radius)
+        shortened = _inverse_length(side.rows, mean_along, square, native.radius)
+        along = (mean_along + native.radius * side.rows) * shortened[:, None]
+        height = (square + native.radius * (side.rows @ mean_along)) * shortened
+        return cls(along, height, mean_along, square, native.radius)
 
     def cosines(self, z: torch.Tensor, pool: torch.Tensor) -> torch.Tensor:
         """The (b, m) cosines of translations, mean + radius z with z (b, s) along the axes, and natives by number."""
         products = self.radius * (z @ self.along[pool].T) + self.height[pool]
-        squares = self.mean_square + 2 * self.radius * (z @ self.mean_along) + self.radius**2 * z.square().sum(dim=1)
-        return products * squares.clamp_min(1e-30).rsqrt()[:, None]
+        return products * _inverse_length(z, self.mean_along, self.mean_square, self.radius)[:, None]
 
 
-def sharpen(
+def sharper_decode(
     spaces: tuple[Space, Space],
     sides: tuple[Rows, Rows],
-    plans: Plans,
+    plan_of: Plan,
     steps: int,
     rng: np.random.Generator,
     report: Step,
-) -> tuple[Space, Space]:
-    """Both spaces, with maps out of the latent that serve a plain search; a map that does not is left as it was.
+) -> Float32:
+    """The second space's map out of the latent (k, d), so that a plain search serves what comes from the first.
+
+    It is left as it was where a search of rows that were held back does not profit.
 
     Parameters
     ----------
-    spaces : the two of a linear translator
+    spaces : of a linear translator, the source of the direction and its target
     sides : the rows that they were fitted on
-    plans : gives, for a direction (the number of its source) and the numbers of b source and m target rows, the (b, m)
-        plan of their transport, rows summing to 1
-    steps : of the optimiser, for each direction
-    report : called after each with the direction, the number of the step, and how much of the plan the search shares
+    plan_of : gives, for the numbers of b source and m target rows, the (b, m) plan of their transport; rows sum to 1
+    steps : of the optimiser
+    report : called after each with its number, and how much of the plan the search shares
     """
-    decodes = [_sharpened(spaces, sides, plans, steps, rng, report, source) for source in (0, 1)]
-    return replace(spaces[0], decode=decodes[1]), replace(spaces[1], decode=decodes[0])
-
-
-def coverage(cosines: torch.Tensor) -> float:
-    """Share of the columns of (b, m) cosines that are some row's nearest: hubs make it low."""
-    return len(torch.unique(cosines.argmax(dim=1))) / cosines.shape[1]
-
-
-def _sharpened(
-    spaces: tuple[Space, Space],
-    sides: tuple[Rows, Rows],
-    plans: Plans,
-    steps: int,
-    rng: np.random.Generator,
-    report: Step,
-    source: int,
-) -> Float32:
-    """The decode of the space that is not `source`."""
-    target = 1 - source
-    axes = sides[target].axes
-    decode = torch.from_numpy(spaces[target].decode).to(axes.directions)
-    into = sides[source].axes.directions.T @ torch.from_numpy(spaces[source].basis).to(decode)
-    latents = sides[source].rows @ into
-    searched = Searched.of(sides[target], spaces[target].preprocessor)
-    fitted, held = zip(*(_divide(side.rows, rng) for side in (sides[source], sides[target])), strict=True)
+    (here, there), axes = sides, sides[1].axes
+    decode = torch.from_numpy(spaces[1].decode).to(axes.directions)
+    latents = here.rows @ (here.axes.directions.T @ torch.from_numpy(spaces[0].basis).to(decode))
+    searched = Searched.of(there, spaces[1].preprocessor)
+    fitted, held = zip(*(_divide(side.rows, rng) for side in sides), strict=True)
 
     first = decode @ axes.directions
     out = first.clone().requires_grad_(True)
@@ -134,21 +112,32 @@ def _sharpened(
         queries, pool = _draw(fitted[0], QUERIES, rng), _draw(fitted[1], POOL, rng)
         cosines = searched.cosines(unit(latents[queries] @ out), pool)
         temperature = temperature or SEARCH_TEMPERATURE * float(cosines.detach().std())
-        plan, search = plans(source, queries, pool), (cosines / temperature).log_softmax(dim=1)
+        plan, search = plan_of(queries, pool), (cosines / temperature).log_softmax(dim=1)
         loss = -(plan * search).sum(dim=1).mean() + STAY * ((out - first).square() * spread).sum() / scale
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch's
         optimizer.step()
         schedule.step()
-        report(source, i + 1, float(torch.minimum(plan, search.detach().exp()).sum(dim=1).mean()))
+        report(i + 1, float(torch.minimum(plan, search.detach().exp()).sum(dim=1).mean()))
 
     with torch.no_grad():
         before, after = (coverage(searched.cosines(unit(latents[held[0]] @ one), held[1])) for one in (first, out))
         if after <= before:
-            return spaces[target].decode
+            return spaces[1].decode
         gain = (latents[: 2 * POOL] @ out).square().sum(dim=1).mean().rsqrt()  # a root mean square of 1, as before
         sharper: Float32 = (gain * out @ axes.directions.T).contiguous().cpu().numpy()
         return sharper
+
+
+def coverage(cosines: torch.Tensor) -> float:
+    """Share of the columns of (b, m) cosines that are some row's nearest: hubs make it low."""
+    return len(torch.unique(cosines.argmax(dim=1))) / cosines.shape[1]
+
+
+def _inverse_length(z: torch.Tensor, mean_along: torch.Tensor, mean_square: float, radius: float) -> torch.Tensor:
+    """1 / |mean + radius z| of rows (b, s) along the axes: (b,)."""
+    squares = mean_square + 2 * radius * (z @ mean_along) + radius**2 * z.square().sum(dim=1)
+    return squares.clamp_min(1e-30).rsqrt()
 
 
 def _divide(rows: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:

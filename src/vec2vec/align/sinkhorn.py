@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from pydantic import Field
 from vec2vec.align.anchors import first_guess
 from vec2vec.align.base import FitConfig, Progress, ProgressCallback, SpaceFit
 from vec2vec.align.judge import ENOUGH_ROWS, agreement, consistency, gather_evidence, verdict_from
-from vec2vec.align.sharpen import sharpen
+from vec2vec.align.sharpen import sharper_decode
 from vec2vec.align.whitening import Axes, polar, thin_svd, unit
 from vec2vec.preprocess import Preprocessor
 from vec2vec.translator import Space
@@ -225,19 +225,34 @@ def finish(
     if verdict.label == "not aligned" or not config.sharpening:
         report.expect(-sharpening_work(config))
         return spaces
-    whitened = [side.axes.whiten(side.rows, config.whitening) for side in sides]
-    temperature = 0.8 * config.temperature[0]
+    (x, y), (source, target) = sides, spaces
+    forward = sharpened((source, target), (x, y), rotation, config, rng, report, "sharpening")
+    backward = sharpened((target, source), (y, x), rotation.T, config, rng, report, "sharpening, back")
+    return replace(source, decode=backward), replace(target, decode=forward)
 
-    def plans(source: int, queries: torch.Tensor, pool: torch.Tensor) -> torch.Tensor:
-        turn = rotation if source == 0 else rotation.T
-        kernel, u, v = balanced(whitened[source][queries] @ turn, whitened[1 - source][pool], temperature, 8)
+
+def sharpened(
+    spaces: tuple[Space, Space],
+    sides: tuple[Side, Side],
+    rotation: torch.Tensor,
+    config: SinkhornConfig,
+    rng: np.random.Generator,
+    report: Reporter,
+    stage: str,
+) -> Float32:
+    """The target's decode, adapted to the transport plans of a map (r, s) at the temperature that it was refined at."""
+    mapped, natives = (side.axes.whiten(side.rows, config.whitening) for side in sides)
+    mapped = mapped @ rotation
+    temperature = final_schedule(config).temperature[1]
+
+    def plan_of(queries: torch.Tensor, pool: torch.Tensor) -> torch.Tensor:
+        kernel, u, v = balanced(mapped[queries], natives[pool], temperature, config.balancing)
         return kernel.mul_(v).mul_(len(queries) * u[:, None])
 
-    def step(source: int, number: int, shared: float) -> None:
-        stage = "sharpening" if source == 0 else "sharpening, back"
+    def step(number: int, shared: float) -> None:
         report(stage, number, config.sharpening, shared, SHARPENING_WORK)
 
-    return sharpen(spaces, sides, plans, config.sharpening, rng, step)
+    return sharper_decode(spaces, sides, plan_of, config.sharpening, rng, step)
 
 
 def judge(

@@ -91,7 +91,7 @@ class PlainLoop:
         self.config, self.sides = config, sides
         self.network = random_networks(config, [len(side.preprocessor.mean) for side in sides], 1)[0]
         with running(config, CPU) as accelerator:
-            self.critics = Trainer([self.network], sides, config, accelerator, 0, (), ()).stack.module.critics
+            self.critics = Trainer([self.network], sides, config, accelerator, 0, (), ()).lanes[0].stack.module.critics
         adam = {"betas": (config.beta1, config.beta2), "foreach": False}
         self.generator = torch.optim.Adam(self.network.parameters(), lr=config.rate, **adam)
         held = [*self.critics.outputs, *self.critics.latents]
@@ -496,7 +496,7 @@ def from_scratch_on_real(args: argparse.Namespace, seed: int, name: str, seconds
             for trainer.step in range(steps):
                 trainer.take_step()
                 if steps > 20 and ((trainer.step + 1) % max(1, steps // 10) == 0 or trainer.step + 1 == steps):
-                    tensors = trainer.stack.network_tensors(0, trainer.stack.network)
+                    tensors = trainer.network_tensors(0)
                     spaces = _network_spaces(network.config, tensors, natives)
                     scores = truth(Translator(dict(zip(("source", "target"), spaces, strict=True))), x, y)
                     curve.append([trainer.step + 1, *(scores[way]["top1"] for way in WAYS)])

@@ -98,7 +98,7 @@ def add_space(
     else:
         spaces = _with_adapters(translator, name, first, aligned)
         if steps and aligned.verdict.label != "not aligned":
-            settings = {"steps": steps, "matching": 0.0 if len(references) > 1 else 1.0} | config
+            settings = {"steps": steps, "matching": 0.0 if len(references) > 1 else 1.0, "stay": 0.0} | config
             checked = make_config(Vec2VecConfig, settings, method="vec2vec")
             held = {known: _rows(of, checked, seed + i) for i, (known, of) in enumerate(references.items())}
             held[name] = _rows(vectors, checked, seed + len(held))

@@ -28,6 +28,7 @@ TINY: dict[str, Any] = {
     "check_every": 3,
     "held_rows": 40,
     "warmup": 2,
+    "patience": 9,
     "restarts": 1,
 }
 

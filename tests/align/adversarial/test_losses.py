@@ -15,6 +15,7 @@ from vec2vec.align.adversarial.losses import (
     r1_penalty,
     reconstruction_loss,
     similarities,
+    stay_loss,
     transport_plan,
     vsp_loss,
 )
@@ -59,6 +60,17 @@ def test_vsp() -> None:
     assert b.grad[1, 0] > 0  # downhill the second row turns away from the first
 
 
+def test_stay() -> None:
+    start = torch.tensor([[3.0, 4.0], [1.0, 0.0]])
+    assert stay_loss(2.0 * start, start) == 0  # a search by cosine sees no lengths
+    moved = torch.tensor([[3.0, 4.0], [0.0, 2.0]], requires_grad=True)
+    loss = stay_loss(moved, start)
+    assert loss.item() == pytest.approx(1.0)  # one of two rows at a right angle: |a - b|² = 2
+    loss.backward()
+    assert moved.grad[1, 0] < 0  # downhill the second row turns back
+    assert moved.grad[0].abs().sum() == pytest.approx(0.0, abs=1e-6)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_adversarial_losses_pull_apart(kind: str) -> None:
     real, fake = torch.full((4, 1), 0.3, requires_grad=True), torch.full((4, 1), 0.6, requires_grad=True)
@@ -96,6 +108,9 @@ def test_adversarial_losses_by_their_equations() -> None:
 def test_r1_is_half_the_squared_slope() -> None:
     weight = torch.tensor([[3.0], [4.0]], requires_grad=True)
     penalty = r1_penalty(lambda x: x @ weight, rows(5, 2))
+    flat = weight.detach()
+    stacked = torch.func.vmap(lambda x: r1_penalty(lambda row: row @ flat, x, stacked=True))(rows(10, 2).view(2, 5, 2))
+    torch.testing.assert_close(stacked, torch.full((2,), 12.5))
     assert penalty.item() == pytest.approx(12.5)
     penalty.backward()
     torch.testing.assert_close(weight.grad, weight.detach())

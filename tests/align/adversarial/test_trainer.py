@@ -17,6 +17,7 @@ from torch import nn
 
 from vec2vec.align.adversarial import Vec2VecConfig
 from vec2vec.align.adversarial.data import Relations, Rows, draw, hold_back
+from vec2vec.align.adversarial.lane import divide
 from vec2vec.align.adversarial.objective import GENERATOR_LOSSES
 from vec2vec.align.adversarial.restarts import clip_gradients, hopeless
 from vec2vec.align.adversarial.score import Score, correlation
@@ -91,6 +92,35 @@ def test_trained_together_is_trained_apart(option: str) -> None:
         torch.testing.assert_close(together[0].best[name], value, atol=2e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize("option", ["the paper's", "averaged", "R1", "matching by relations"])
+def test_threads_do_not_change_what_is_trained(option: str) -> None:
+    settings = OPTIONS[option] | {"steps": 4}
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found.append(train_tiny(count=3, **settings))
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    for other in found[1:]:
+        for run, state in found[0].items():
+            for name, value in state.best.items():
+                torch.testing.assert_close(other[run].best[name], value, atol=2e-4, rtol=1e-3)
+
+
+def test_how_networks_are_divided() -> None:
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert divide(3, CPU, 1) == [[0], [1], [2]]
+        assert divide(3, CPU, 2) == divide(3, torch.device("cuda"), 1) == [[0, 1, 2]]
+        torch.set_num_threads(1)
+        assert divide(3, CPU, 1) == [[0, 1, 2]]
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_losses_fall_with_three_spaces() -> None:
     (run,) = train_tiny((5, 7, 4), steps=150, rate=3e-3, check_every=50).values()
     first = next(entry for entry in run.history if entry["stage"] == "training")
@@ -142,7 +172,7 @@ def test_a_checkpoint_of_another_training_or_a_damaged_one(tmp_path: Path) -> No
     with pytest.raises(ConfigError, match="another training"):
         train_tiny(**settings, resume=True, rate=1e-5)
     path = tmp_path / "c" / "training.safetensors"
-    assert {"network.network.inputs.0.last.weight", "network.exp_avg.network.inputs.0.last.weight"} <= load_file(
+    assert {"0.network.network.inputs.0.last.weight", "0.network.exp_avg.network.inputs.0.last.weight"} <= load_file(
         path
     ).keys()
     path.write_bytes(path.read_bytes()[:-5])
@@ -200,7 +230,7 @@ def test_a_run_that_is_given_up_leaves_the_others_as_they_were(preset: str) -> N
                     trainer.drop(lost)
                 trainer.take_step()
                 trainer.step += 1
-            found.append([trainer.stack.network_tensors(run, trainer.stack.network) for run in (0, 2)])
+            found.append([trainer.network_tensors(run) for run in (0, 2)])
     for whole, part in zip(*found, strict=True):
         for name, value in whole.items():
             torch.testing.assert_close(part[name], value, atol=1e-5, rtol=1e-4)

@@ -91,32 +91,17 @@ def fingerprint(trainer: Trainer) -> str:
 
 def _tensors(trainer: Trainer) -> dict[str, torch.Tensor]:
     """Every tensor of the state by name."""
-    found = {f"averaged.{name}": value for name, value in trainer.averaged.items()}
-    found |= {f"buffer.{name}": value for name, value in trainer.stack.module.named_buffers()}
-    for kind, (optimizer, group) in zip(("network", "critics"), trainer.optimizers(), strict=False):
-        for name, value in group.items():
-            found[f"{kind}.{name}"] = value
-            for key, state in optimizer.state.get(value, {}).items():
-                found[f"{kind}.{key}.{name}"] = state
+    found = {name: value for lane in trainer.lanes for name, value in lane.state().items()}
     for run, state in trainer.runs.items():
         found |= {f"best.{run}.{name}": value for name, value in state.best.items()}
-    return {name: value.detach().cpu().contiguous() for name, value in found.items()}
+    return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in found.items()}
 
 
 def _restore(trainer: Trainer, about: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
     runs = [int(run) for run in about["runs"]]
-    if runs != trainer.stack.runs:
-        trainer.drop([run for run in trainer.stack.runs if run not in runs])
-    with torch.no_grad():
-        for name, value in trainer.averaged.items():
-            value.copy_(tensors[f"averaged.{name}"])
-        for name, value in trainer.stack.module.named_buffers():
-            value.copy_(tensors[f"buffer.{name}"])
-        for kind, (optimizer, group) in zip(("network", "critics"), trainer.optimizers(), strict=False):
-            for name, value in group.items():
-                value.copy_(tensors[f"{kind}.{name}"])
-                keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"{kind}.{key}.{name}" in tensors]
-                optimizer.state[value] = {key: tensors[f"{kind}.{key}.{name}"].to(value.device) for key in keys}
+    trainer.drop([run for run in trainer.runs if run not in runs])
+    for lane in trainer.lanes:
+        lane.restore(tensors)
     for run, held in about["runs"].items():
         state = trainer.runs[int(run)] = _run(held)
         start = f"best.{run}."

@@ -28,6 +28,7 @@ FROM_NOTHING: dict[str, Any] = {
     "cycle": 2.0,
     "vsp_across": 0.5,
     "matching": 2.0,
+    "stay": 0.0,
     "matching_rows": 1024,
     "matching_temperature": 0.08,
     "search_temperature": 0.12,
@@ -74,8 +75,9 @@ class Vec2VecConfig(FitConfig):
     critic_width, critic_depth, critic_norm : of the discriminators
     latent_critics : one for each space, a shared one, or none
     kind : of the adversarial loss
-    adversarial, latent_adversarial, reconstruction, cycle, vsp, vsp_across, matching : weights of the losses;
-        `vsp` is that of reconstructions, `vsp_across` of translations, `matching` of soft transport targets
+    adversarial, latent_adversarial, reconstruction, cycle, vsp, vsp_across, matching, stay : weights of the losses;
+        `vsp` is that of reconstructions, `vsp_across` of translations, `matching` of soft transport targets, `stay` of
+        the translations of a linear start, where there is one
     matching_rows, matching_temperature, search_temperature, balancing : native rows that are matched in a step; the
         temperatures of the transport and of the search that follows it, in standard deviations of their cosines;
         Sinkhorn iterations
@@ -122,7 +124,8 @@ class Vec2VecConfig(FitConfig):
     vsp: float = Field(default=0.0, ge=0.0)
     vsp_across: float = Field(default=0.0, ge=0.0)
     matching: float = Field(default=1.0, ge=0.0)
-    matching_rows: int = Field(default=2048, ge=2)
+    stay: float = Field(default=2.0, ge=0.0)
+    matching_rows: int = Field(default=4096, ge=2)
     matching_temperature: float = Field(default=0.2, gt=0.0)
     search_temperature: float = Field(default=0.25, gt=0.0)
     balancing: int = Field(default=15, ge=1)
@@ -135,9 +138,9 @@ class Vec2VecConfig(FitConfig):
     smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
     noise: float = Field(default=0.0, ge=0.0)
     ema: float = Field(default=0.0, ge=0.0, lt=1.0)
-    steps: int = Field(default=200, ge=1)
-    batch: int = Field(default=512, ge=2)
-    rate: float = Field(default=3e-5, gt=0.0)
+    steps: int = Field(default=400, ge=1)
+    batch: int = Field(default=1024, ge=2)
+    rate: float = Field(default=1e-4, gt=0.0)
     shortcut_rate: float = Field(default=0.04, gt=0.0)
     critic_rate: float = Field(default=1e-4, gt=0.0)
     beta1: float = Field(default=0.5, ge=0.0, lt=1.0)

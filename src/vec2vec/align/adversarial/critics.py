@@ -86,9 +86,12 @@ def generator_losses(critics: Critics, shown: Shown, kind: Adversarial) -> dict[
 
 
 def critic_losses(
-    critics: Critics, shown: Shown, kind: Adversarial, *, smoothing: float, r1: bool
+    critics: Critics, shown: Shown, kind: Adversarial, *, smoothing: float, r1: bool, stacked: bool = False
 ) -> dict[str, torch.Tensor]:
-    """The losses of all critics by name: "critic", "latent_critic" and, with `r1`, "r1"."""
+    """The losses of all critics by name: "critic", "latent_critic" and, with `r1`, "r1".
+
+    `stacked` says whether they are several networks' at once, see `r1_penalty`.
+    """
     losses: dict[str, torch.Tensor] = {}
     groups = (
         ("critic", critics.outputs, shown.real, shown.fake),
@@ -103,7 +106,7 @@ def critic_losses(
             logits = critic(torch.cat([x, y]))  # one pass for both
             terms.append(critic_loss(logits[: len(x)], logits[len(x) :], kind, smoothing))
             if r1:
-                penalties.append(r1_penalty(critic, x))
+                penalties.append(r1_penalty(critic, x, stacked=stacked))
         losses[name] = torch.stack(terms).sum()
     if penalties:
         losses["r1"] = torch.stack(penalties).sum()

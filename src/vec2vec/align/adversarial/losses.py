@@ -80,9 +80,22 @@ def generator_loss(real: torch.Tensor | None, fake: torch.Tensor, kind: Adversar
     return functional.softplus(_differences(real, fake)).mean()
 
 
-def r1_penalty(critic: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    """R1 = ½ E |∇_x D(x)|² on native rows (Mescheder et al. 2018, "Which training methods for GANs do converge?")."""
-    slope: torch.Tensor = torch.func.grad(lambda rows: critic(rows).sum())(x)
+def r1_penalty(
+    critic: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, *, stacked: bool = False
+) -> torch.Tensor:
+    """R1 = ½ E |∇_x D(x)|² on native rows (Mescheder et al. 2018, "Which training methods for GANs do converge?").
+
+    Parameters
+    ----------
+    critic : D
+    x : (n, d), without a gradient
+    stacked : within `torch.func.vmap`
+    """
+    if stacked:
+        slope: torch.Tensor = torch.func.grad(lambda rows: critic(rows).sum())(x)
+    else:
+        x = x.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
     return 0.5 * slope.square().sum(dim=-1).mean()
 
 
@@ -119,6 +132,14 @@ def matching_loss(plan: torch.Tensor, similarity: torch.Tensor, temperature: tor
     """
     logits = (similarity / temperature).log_softmax(dim=1)
     return (torch.xlogy(plan, plan) - plan * logits).sum(dim=1).mean()
+
+
+def stay_loss(translated: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+    """L_stay = E |F(x)/|F(x)| - F_0(x)/|F_0(x)||²: a trained translation F stays near that of its start F_0.
+
+    Where nothing is to be gained by the other losses, their noise moves nothing.
+    """
+    return reconstruction_loss(unit(start), unit(translated))
 
 
 def _differences(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

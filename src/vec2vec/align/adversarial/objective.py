@@ -21,6 +21,7 @@ from vec2vec.align.adversarial.losses import (
     matching_loss,
     reconstruction_loss,
     similarities,
+    stay_loss,
     transport_plan,
     vsp_loss,
 )
@@ -28,7 +29,16 @@ from vec2vec.align.whitening import unit
 from vec2vec.networks import Critics, Network
 
 Losses = dict[str, torch.Tensor]
-GENERATOR_LOSSES = ("adversarial", "latent_adversarial", "reconstruction", "cycle", "vsp", "vsp_across", "matching")
+GENERATOR_LOSSES = (
+    "adversarial",
+    "latent_adversarial",
+    "reconstruction",
+    "cycle",
+    "vsp",
+    "vsp_across",
+    "matching",
+    "stay",
+)
 
 
 class Batch(NamedTuple):
@@ -39,6 +49,7 @@ class Batch(NamedTuple):
     rows : (b, d_i) of each space, z
     pools : (m, d_i) native rows of each space to be searched, z; empty without matching
     plans : (b, m) rows of transport plans, for each pair of `pairs_of`; empty without a linear start
+    started : (b, d_t) translations of the rows by the linear start, for each pair of `pairs_of`; empty without one
     relations : (b, q) of each space's rows, which the critics are shown; empty without them
     known, pool_known : (b, q) of each space's rows, (m, q) of its pool: what is known at first, and can be compared
         across spaces; empty with plans
@@ -50,6 +61,7 @@ class Batch(NamedTuple):
     rows: tuple[torch.Tensor, ...]
     pools: tuple[torch.Tensor, ...] = ()
     plans: tuple[torch.Tensor, ...] = ()
+    started: tuple[torch.Tensor, ...] = ()
     relations: tuple[torch.Tensor, ...] = ()
     known: tuple[torch.Tensor, ...] = ()
     pool_known: tuple[torch.Tensor, ...] = ()
@@ -96,6 +108,7 @@ class Objective(nn.Module):
         super().__init__()
         self.network, self.critics = network, critics
         self.natives, self.config = tuple(natives), config
+        self.stacked = False  # whether it is called for several networks at once (`restarts.Stack`)
 
     def forward(self, side: str, *inputs: Any) -> Any:
         """`generate` or `criticise`, by name: functional calls go through `forward`."""
@@ -129,13 +142,19 @@ class Objective(nn.Module):
                 self.matching(decoded[t][s], batch.pools[t], plan, t, *batch.stage[1:])
                 for (s, t), plan in zip(pairs_of(count), plans, strict=True)
             )
+        if batch.started:
+            losses["stay"] = _mean(
+                stay_loss(decoded[t][s], there) for (s, t), there in zip(pairs_of(count), batch.started, strict=True)
+            )
         shown = to_show(self.critics, rows, into, latents, batch.relations, batch.noise)
         losses |= generator_losses(self.critics, shown, c.kind)
         return losses, shown.detached()
 
     def criticise(self, shown: Shown, r1: bool) -> Losses:
         """The losses of the critics by name."""
-        return critic_losses(self.critics, shown, self.config.kind, smoothing=self.config.smoothing, r1=r1)
+        return critic_losses(
+            self.critics, shown, self.config.kind, smoothing=self.config.smoothing, r1=r1, stacked=self.stacked
+        )
 
     def matching(
         self,
@@ -184,18 +203,26 @@ def plans_for(
     starts: Sequence[tuple[torch.Tensor, torch.Tensor]],
     config: Vec2VecConfig,
 ) -> tuple[torch.Tensor, ...]:
-    """The transport of rows onto the pools of other spaces by the linear start, for each of `pairs_of`.
+    """The transport of rows onto the pools of other spaces in the latent of the linear start, for each of `pairs_of`.
 
     Parameters
     ----------
     rows, pools : (b, d_i) and (m, d_i) of each space, z
     starts : basis (d_i, k) and decode (k, d_i) of each space
     """
-    plans = []
-    for s, t in pairs_of(len(rows)):
-        mapped = unit(rows[s] @ starts[s][0] @ starts[t][1])
-        plans.append(transport_plan(mapped @ pools[t].mT, config.matching_temperature, config.balancing))
-    return tuple(plans)
+    queries, natives = ([unit(z @ basis) for z, (basis, _) in zip(side, starts, strict=True)] for side in (rows, pools))
+    return tuple(
+        transport_plan(queries[s] @ natives[t].mT, config.matching_temperature, config.balancing)
+        for s, t in pairs_of(len(rows))
+    )
+
+
+def started_from(
+    rows: Sequence[torch.Tensor], starts: Sequence[tuple[torch.Tensor, torch.Tensor]]
+) -> tuple[torch.Tensor, ...]:
+    """The translations of rows by the linear start, for each of `pairs_of`; see `plans_for`."""
+    latents = [z @ basis for z, (basis, _) in zip(rows, starts, strict=True)]
+    return tuple(latents[s] @ starts[t][1] for s, t in pairs_of(len(rows)))
 
 
 def _distances(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

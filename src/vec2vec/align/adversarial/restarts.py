@@ -22,14 +22,17 @@ class Stack:
     Parameters
     ----------
     objectives : of one shape; each from a seed of its own
+    runs : their numbers in the training
     device : where the parameters are
     frozen : names of parameters (of the network) that stay as they are
     """
 
-    def __init__(self, objectives: Sequence[Objective], device: torch.device, frozen: Iterable[str] = ()) -> None:
+    def __init__(
+        self, objectives: Sequence[Objective], runs: Sequence[int], device: torch.device, frozen: Iterable[str] = ()
+    ) -> None:
         self.module = objectives[0].to(device)
-        self.stacked = len(objectives) > 1
-        self.runs = list(range(len(objectives)))
+        self.stacked = self.module.stacked = len(objectives) > 1
+        self.runs = list(runs)
         if self.stacked:
             gathered: list[dict[str, torch.Tensor]] = [dict(one.to(device).named_parameters()) for one in objectives]
             parameters = {name: torch.stack([one[name].detach() for one in gathered]) for name in gathered[0]}
@@ -65,15 +68,18 @@ class Stack:
         run : its number
         values : the trained parameters, or their averages
         """
-        at = self.runs.index(run)
         found = dict(self.module.named_buffers())
-        found |= {name: value[at] if self.stacked else value for name, value in (self.fixed | dict(values)).items()}
+        found |= {name: self.of_run(value, run) for name, value in (self.fixed | dict(values)).items()}
         start = "network."
         return {
             name[len(start) :]: value.detach().to("cpu", torch.float32, copy=True)
             for name, value in found.items()
             if name.startswith(start)
         }
+
+    def of_run(self, value: torch.Tensor, run: int) -> torch.Tensor:
+        """A run's part of a tensor, where runs are stacked; a number is of all of them."""
+        return value[self.runs.index(run)] if self.stacked and value.dim() else value
 
     def keep(self, runs: Sequence[int], others: Sequence[Tensors]) -> torch.Tensor:
         """Go on with these runs only. `others` are tensors by name with the same leading dimension, cut alike.

@@ -8,11 +8,11 @@ not been.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -24,8 +24,9 @@ from accelerate.state import AcceleratorState, PartialState
 from vec2vec.align.adversarial.checkpoint import load_checkpoint, save_checkpoint
 from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Relations, Rows, draw, guess_maps, hold_back, order_of
-from vec2vec.align.adversarial.objective import Batch, Losses, Native, Objective, plans_for
-from vec2vec.align.adversarial.restarts import Stack, Tensors, clip_gradients, hopeless
+from vec2vec.align.adversarial.lane import Lane, divide, threads_for
+from vec2vec.align.adversarial.objective import Batch, Losses, Native, Objective, plans_for, started_from
+from vec2vec.align.adversarial.restarts import Tensors, hopeless
 from vec2vec.align.adversarial.score import Score, score
 from vec2vec.align.base import Progress, ProgressCallback
 from vec2vec.align.whitening import unit
@@ -94,7 +95,8 @@ def train(
     with running(config, device) as accelerator:
         trainer = Trainer(networks, sides, config, accelerator, seed, start, frozen)
         trainer.resume()
-        return trainer.go(progress)
+        with threads_for(len(trainer.lanes)) as trainer.map:
+            return trainer.go(progress)
 
 
 class Trainer:
@@ -133,14 +135,14 @@ class Trainer:
             Objective(network, _critics(config, self.shape, self.widths, [seed, k]), self.natives, config)
             for k, network in enumerate(networks)
         ]
-        self.stack = Stack(objectives, self.device, frozen)
-        self.generator = _adam(self.stack.network, config.rate, config, self.shortcuts())
-        self.critic = _adam(self.stack.critics, config.critic_rate, config) if self.stack.critics else None
-        self.averaged = (
-            {name: value.detach().clone() for name, value in self.stack.network.items()} if config.ema else {}
-        )
-        self.runs = {run: Run() for run in self.stack.runs}
-        self.pending: list[Losses] = []
+        shortcuts = self.shortcuts(networks[0])
+        self.lanes = [
+            Lane([objectives[run] for run in runs], runs, config, self.device, shortcuts, frozen)
+            for runs in divide(len(networks), self.device, accelerator.num_processes)
+        ]
+        self.runs = {run: Run() for run in range(len(networks))}
+        self.map: Callable[..., Any] = map
+        self.pending: list[list[tuple[list[int], Losses]]] = []
         self.step, self.seconds = 0, 0.0
 
     def go(self, progress: ProgressCallback | None) -> dict[int, Run]:
@@ -164,71 +166,33 @@ class Trainer:
                 self.report(progress, losses, left)
             if self.config.checkpoint and (last or self.step % self.config.checkpoint_every == 0):
                 self.look()
-                if self.is_finite():  # or else the next look says which loss it shows in
+                if all(lane.is_finite() for lane in self.lanes):  # or else the next look says which loss it shows in
                     save_checkpoint(self)
         return self.runs
 
     # --- a step -------------------------------------------------------------------------------------------------------
 
-    def take_step(self) -> Losses:
-        """One step with the generator, then one with the critics on the same translations. The losses, unweighted."""
-        self.set_rates()
-        batch = self.batch()
-        with self.autocast():
-            losses, shown = self.stack("generate", self.stack.network, _still(self.stack.critics), batch)
-        weights = self.stack.module.weights()
-        total = sum(
-            (weights[name] * value.sum() for name, value in losses.items()), torch.zeros((), device=self.device)
-        )
-        self.update(self.generator, self.stack.network, total)
-        if self.averaged:
-            torch._foreach_lerp_(
-                list(self.averaged.values()), [p.detach() for p in self.stack.network.values()], 1.0 - self.config.ema
-            )
-        if self.critic is not None:
-            r1 = self.config.r1 > 0 and self.step % self.config.r1_every == 0
-            with self.autocast():
-                told = self.stack("criticise", _still(self.stack.network), self.stack.critics, shown, r1)
-            weight = {"r1": self.config.r1 * self.config.r1_every}  # rarely, and so much stronger: Karras et al. 2020
-            total = sum((weight.get(name, 1.0) * value.sum() for name, value in told.items()), torch.zeros_like(total))
-            self.update(self.critic, self.stack.critics, total)
-            losses = losses | told
-        return {name: value.detach() for name, value in losses.items()}
+    def take_step(self) -> list[tuple[list[int], Losses]]:
+        """One step of every lane: with the generator, then with the critics. Its runs, and their losses, unweighted."""
+        several = self.accelerator.num_processes > 1
+        reduce = partial(self.accelerator.reduce, reduction="mean") if several else None
 
-    def update(self, optimizer: torch.optim.Optimizer, parameters: Tensors, loss: torch.Tensor) -> None:
-        """One step of an optimiser: gradients, their mean over the processes, clipping, Adam."""
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch's
-        held = [p for p in parameters.values() if p.grad is not None]
-        if self.accelerator.num_processes > 1:
-            flat = torch.cat([p.grad.flatten() for p in held if p.grad is not None])
-            mean = self.accelerator.reduce(flat, reduction="mean")
-            for p, grad in zip(held, mean.split([p.numel() for p in held]), strict=True):
-                p.grad = grad.view_as(p)
-        clip_gradients(held, self.config.clip, stacked=self.stack.stacked)
-        optimizer.step()
+        def step(lane: Lane) -> tuple[list[int], Losses]:
+            return lane.stack.runs, lane.take_step(self.batch(lane), self.step, reduce)
 
-    def set_rates(self) -> None:
-        """Warm-up, and the fall to zero."""
-        c = self.config
-        share = min(1.0, (self.step + 1) / max(1, c.warmup))
-        if c.decay and self.step >= c.warmup:
-            share = 0.5 * (1.0 + math.cos(math.pi * (self.step - c.warmup) / max(1, c.steps - c.warmup)))
-        for optimizer, _ in self.optimizers():
-            for group in optimizer.param_groups:
-                group["lr"] = group["rate"] * share
+        return list(self.map(step, self.lanes))
 
-    def shortcuts(self) -> list[str]:
+    def shortcuts(self, network: Network) -> list[str]:
         """The linear maps that go at a rate of their own: those out of the latent, and from nothing those into it."""
-        found = [name for name in self.stack.network if name.endswith(".skip.weight")]
+        found = [f"network.{name}" for name, _ in network.named_parameters() if name.endswith(".skip.weight")]
         if self.start:
             return [name for name in found if name.startswith("network.outputs.")]
         return found if self.config.init == "random" and self.config.preset == "own" else []
 
-    def batch(self) -> Batch:
-        """The batch of this step: with a leading dimension where several networks are trained."""
-        batches = [self.batch_of(run) for run in self.stack.runs]
-        if not self.stack.stacked:
+    def batch(self, lane: Lane) -> Batch:
+        """The batch of this step: with a leading dimension where several networks are stacked."""
+        batches = [self.batch_of(run) for run in lane.stack.runs]
+        if not lane.stack.stacked:
             return batches[0]
         return Batch(*(_stacked(group) for group in zip(*batches, strict=True)))
 
@@ -242,6 +206,8 @@ class Trainer:
         rows = tuple(side.take(these).to(self.device) for side, these in zip(sides, chosen, strict=True))
         relations = tuple(r.of_rows(i, z) for r, i, z in zip(self.relations[run], chosen, rows, strict=False))
         batch = Batch(rows, relations=relations, noise=self.noise(rows, run) if c.noise else ())
+        if self.start and c.stay:
+            batch = batch._replace(started=started_from(rows, self.start))
         if not c.matching:
             return batch
         size = min(c.matching_rows, *map(len, sides))
@@ -263,7 +229,7 @@ class Trainer:
         """Noise for all that the critics are shown, in the order of `Shown`: of standard deviation `noise` a row."""
         generator = torch.Generator().manual_seed(mixed(self.seed, run, self.step, self.accelerator.process_index))
         b, others = len(rows[0]), len(rows) - 1
-        critics, k = self.stack.module.critics, self.shape.latent
+        critics, k = self.lanes[0].stack.module.critics, self.shape.latent
         widths = self.widths if len(critics.outputs) else ()
         hidden = [k] * len(critics.latents)
         groups = ((b, widths), (b * others, widths), (b, hidden), (b * others, hidden))
@@ -275,26 +241,22 @@ class Trainer:
 
         return tuple(tuple(one(n, w) for w in group) for n, group in groups)
 
-    def autocast(self) -> Any:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
-
     # --- looks and checks ---------------------------------------------------------------------------------------------
 
     def look(self) -> dict[str, float]:
         """Look at the losses since the last look; a run that diverged is given up, and the last one is an error."""
         if not self.pending:
             return {}
-        names = list(self.pending[-1])
         first = self.step - len(self.pending)
-        table = [{n: one[n].reshape(-1).tolist() for n in one} for one in self.pending]
+        table = [{run: row for lane in one for run, row in _by_run(*lane).items()} for one in self.pending]
         self.pending = []
         lost: dict[int, str] = {}
-        for i, row in enumerate(table):
-            for name, values in row.items():
-                for run, value in zip(self.stack.runs, values, strict=True):
+        for i, rows in enumerate(table):
+            for run, row in rows.items():
+                for name, value in row.items():
                     if not abs(value) < DIVERGED:  # NaN, too
                         lost.setdefault(run, f"the loss {name} is {value:g} at step {first + i + 1}")
-        if len(lost) == len(self.stack.runs):
+        if len(lost) == len(self.runs):
             kept = (
                 f"the state before it is in {self.config.checkpoint}" if self.config.checkpoint else "nothing was saved"
             )
@@ -302,23 +264,20 @@ class Trainer:
                 f"the training diverged: {next(iter(lost.values()))}; {kept}; try a lower rate, or a smaller weight of "
                 "that loss"
             )
-        latest = {name: table[-1][name] for name in names}
-        for run in self.stack.runs:
-            at = self.stack.runs.index(run)
-            losses = {name: column[at] for name, column in latest.items()}
-            self.runs[run].history.append(
-                {"stage": "training", "run": run, "step": self.step, "seconds": round(self.seconds, 3), **losses}
-            )
+        latest = table[-1]
+        for run, state in self.runs.items():
+            entry = {"stage": "training", "run": run, "step": self.step, "seconds": round(self.seconds, 3)}
+            state.history.append(entry | latest[run])
         if lost:
             self.drop(list(lost))
-        self.accelerator.log({name: sum(v) / len(v) for name, v in latest.items()}, step=self.step)
-        return {name: sum(v) / len(v) for name, v in latest.items()}
+        mean = {name: sum(row[name] for row in latest.values()) / len(latest) for name in next(iter(latest.values()))}
+        self.accelerator.log(mean, step=self.step)
+        return mean
 
     def check(self) -> None:
         """Score every run without labels, and keep the best of each."""
-        values = self.averaged or self.stack.network
-        for run in self.stack.runs:
-            tensors = self.stack.network_tensors(run, values)
+        for run in self.runs:
+            tensors = self.network_tensors(run)
             network = network_from(self.shape, self.widths, tensors).to(self.device)
             found = score(network, self.held[run], self.natives, self.start, self.config)
             state = self.runs[run]
@@ -341,35 +300,23 @@ class Trainer:
 
     def stop_the_hopeless(self) -> None:
         """Give up runs that lag far behind."""
-        if len(self.stack.runs) > 1 and not self.start:
-            scores = {run: [one.value for one in self.runs[run].scores] for run in self.stack.runs}
+        if len(self.runs) > 1 and not self.start:
+            scores = {run: [one.value for one in state.scores] for run, state in self.runs.items()}
             if lost := hopeless(scores, self.config.patience):
                 self.drop(lost)
 
-    def is_finite(self) -> bool:
-        """Whether every parameter is: a step with finite losses may still leave one that is not."""
-        held = [*self.stack.network.values(), *self.stack.critics.values()]
-        return bool(torch.stack([value.detach().isfinite().all() for value in held]).all())
-
     def drop(self, lost: Sequence[int]) -> None:
         """Go on without these runs."""
-        kept = [run for run in self.stack.runs if run not in lost]
-        states = [_state_by_name(optimizer, group) for optimizer, group in self.optimizers()]
-        names = [_names_by_group(optimizer, group) for optimizer, group in self.optimizers()]
-        at = self.stack.keep(kept, [self.averaged])
-        for (optimizer, group), state, parts in zip(self.optimizers(), states, names, strict=True):
-            for held, part in zip(optimizer.param_groups, parts, strict=True):
-                held["params"] = [group[name] for name in part]
-            optimizer.state.clear()
-            for name, value in state.items():
-                optimizer.state[group[name]] = {k: v[at] if v.dim() else v for k, v in value.items()}
+        self.lanes = [lane for lane in self.lanes if not set(lane.stack.runs) <= set(lost)]
+        for lane in self.lanes:
+            lane.drop(lost)
         for run in lost:
             del self.runs[run]
 
-    def optimizers(self) -> list[tuple[torch.optim.Optimizer, Tensors]]:
-        """Each with its parameters by name."""
-        both = ((self.generator, self.stack.network), (self.critic, self.stack.critics))
-        return [(optimizer, group) for optimizer, group in both if optimizer is not None]
+    def network_tensors(self, run: int) -> Tensors:
+        """A run's network as it is now, with averaged weights where there are any."""
+        lane = next(lane for lane in self.lanes if run in lane.stack.runs)
+        return lane.stack.network_tensors(run, lane.values)
 
     def report(self, progress: ProgressCallback | None, losses: Mapping[str, float], remaining: float) -> None:
         if progress is not None and self.accelerator.is_main_process:
@@ -422,26 +369,6 @@ def _critics(config: Vec2VecConfig, shape: NetworkConfig, widths: Sequence[int],
         )
 
 
-def _adam(parameters: Tensors, rate: float, config: Vec2VecConfig, shortcuts: Sequence[str] = ()) -> torch.optim.Adam:
-    """Adam, with a rate of their own for the parameters of these names."""
-    names = [name for name in parameters if name in shortcuts]
-    groups = [{"params": [value for name, value in parameters.items() if name not in names], "rate": rate}]
-    for name in names:
-        size = float(parameters[name].detach().square().mean().sqrt())
-        groups.append({"params": [parameters[name]], "rate": config.shortcut_rate * size})
-    held = [group for group in groups if group["params"]]
-    return torch.optim.Adam(held, lr=rate, betas=(config.beta1, config.beta2), fused=True)
-
-
-def _state_by_name(optimizer: torch.optim.Optimizer, parameters: Tensors) -> dict[str, dict[str, torch.Tensor]]:
-    return {name: optimizer.state[value] for name, value in parameters.items() if value in optimizer.state}
-
-
-def _names_by_group(optimizer: torch.optim.Optimizer, parameters: Tensors) -> list[list[str]]:
-    names = {id(value): name for name, value in parameters.items()}
-    return [[names[id(value)] for value in group["params"]] for group in optimizer.param_groups]
-
-
 def _stacked(group: tuple[Any, ...]) -> Any:
     """Tuples of tensors, the same of each run, as one of tensors with a leading dimension for the runs."""
     if isinstance(group[0], torch.Tensor):
@@ -449,9 +376,10 @@ def _stacked(group: tuple[Any, ...]) -> Any:
     return tuple(_stacked(entries) for entries in zip(*group, strict=True))
 
 
-def _still(parameters: Tensors) -> Tensors:
-    """The same values, without gradients."""
-    return {name: value.detach() for name, value in parameters.items()}
+def _by_run(runs: Sequence[int], losses: Losses) -> dict[int, dict[str, float]]:
+    """The losses of a lane's step, of each run by name."""
+    values = {name: value.reshape(-1).tolist() for name, value in losses.items()}
+    return {run: {name: column[i] for name, column in values.items()} for i, run in enumerate(runs)}
 
 
 def _all(side: Rows) -> torch.Tensor:

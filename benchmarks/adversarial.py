@@ -36,6 +36,7 @@ from vec2vec.align.adversarial import START, _network_spaces, linear_network, ne
 from vec2vec.align.adversarial import fit as fit_vec2vec
 from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Rows, draw
+from vec2vec.align.adversarial.lane import threads_for
 from vec2vec.align.adversarial.objective import plans_for
 from vec2vec.align.adversarial.trainer import Trainer, mixed, running, train
 from vec2vec.networks import Network, NetworkConfig, seeded
@@ -189,17 +190,20 @@ def time_restarts(args: argparse.Namespace) -> Line:
     settings = REFERENCE | {"width": width, "latent": width, "critic_width": width, "restarts": 4}
     config, sides = Vec2VecConfig(**settings), gaussian((384, 512))
     seconds: dict[int, list[float]] = {1: [], 4: []}
+    threads = torch.get_num_threads()
     with fast_products(), running(config, CPU) as accelerator:
         trainers = {
             count: Trainer(random_networks(config, (384, 512), count), sides, config, accelerator, 0, (), ())
             for count in seconds
         }
-        for turn in range(args.repeats + 1):  # in turns, so that other work on the machine meets both alike
-            for count, trainer in trainers.items():
-                began = time.perf_counter()
-                trainer.take_step()
-                if turn:
-                    seconds[count].append(time.perf_counter() - began)
+        with threads_for(len(trainers[4].lanes)) as trainers[4].map:
+            for turn in range(args.repeats + 1):  # in turns, so that other work on the machine meets both alike
+                for count, trainer in trainers.items():
+                    torch.set_num_threads(threads)  # of this thread: the lanes of the four have set their own
+                    began = time.perf_counter()
+                    trainer.take_step()
+                    if turn:
+                        seconds[count].append(time.perf_counter() - began)
     one, four = (float(np.median(seconds[count])) for count in seconds)
     line: Line = {"what": "restarts", "width": width, "one": one, "four": four, "ratio": four / (4 * one)}
     return line | {"least ratio": min(seconds[4]) / (4 * min(seconds[1]))}

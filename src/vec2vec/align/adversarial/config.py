@@ -84,8 +84,8 @@ class Vec2VecConfig(FitConfig):
     r1, r1_every : weight of the R1 penalty on the critics, and the steps from one to the next
     relations : quantiles of a row's similarities to others of its space, which the critics are shown beside it; 0 is
         none, as in the paper
-    anchors : first guesses by clusters, of which the best by its own energy says at first what is matched without a
-        linear start; 0 matches by relations in their place
+    anchors : first guesses by clusters; the best, refined as by method="sinkhorn" in half of the rows, says at first
+        what is matched without a linear start; 0 matches by relations in their place
     anchors_share, heat : of the steps, in which matching goes from there to translations (with 2 it comes half way);
         and by how much its temperatures are higher at first
     smoothing, noise : of the labels; standard deviation of what is added to all that a critic sees (of unit rows)

@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vec2vec.align.anchors import first_guess
-from vec2vec.align.whitening import polar
+from vec2vec.align.sinkhorn import Reporter, Search, Side, SinkhornConfig
+from vec2vec.align.whitening import Axes, unit
 from vec2vec.preprocess import Preprocessor
 from vec2vec.vectors import Float32
 
 RELATED_ROWS = 1024  # that a row's relations are told by
 RELATIONS_WEIGHT = 2.0  # beside the row itself, whose norm is 1
-ANCHORS, ANCHOR_STARTS, ANCHOR_ROWS = 50, 24, 6000  # clusters, matches begun at once, and rows of a first guess
+ANCHOR_ROWS = 12_000  # of a side, of a first guess
 MEMORY_ROWS = 2**18  # of an array in memory, at most, that are preprocessed once and kept
 
 
@@ -147,28 +147,33 @@ class Relations:
 
 
 def guess_maps(sides: Sequence[Rows], guesses: int, key: Sequence[int], device: torch.device) -> list[torch.Tensor]:
-    """A first guess of where the rows of every space lie in the first one, by their clusters (`vec2vec.align.anchors`).
+    """A first guess of where the rows of every space lie in the first one, as the fast fitter's search has it.
 
     Parameters
     ----------
     sides : of every space
-    guesses : of which that with the greatest energy counts
+    guesses : by clusters, of which the one with the best transport is refined
     key : of the random draws
 
     Returns
     -------
     Of each space a map (d_i, d_0) tensor; that of the first is the identity.
     """
-    first = draw(sides[0], ANCHOR_ROWS, 0, (*key, 21))
-    maps = [torch.eye(first.shape[1], device=device)]
+    config = SinkhornConfig(guesses=guesses)
+    first = _along_axes(draw(sides[0], ANCHOR_ROWS, 0, (*key, 21)).to(device), config)
+    maps = [torch.eye(len(sides[0].preprocessor.mean), device=device)]
     for i, side in enumerate(sides[1:], 1):
-        rng, rows = np.random.default_rng([*key, 22, i]), draw(side, ANCHOR_ROWS, 0, (*key, 21, i))
-        made = [
-            first_guess(rows.to(device), first.to(device), clusters=ANCHORS, starts=ANCHOR_STARTS, rng=rng)
-            for _ in range(guesses)
-        ]
-        maps.append(polar(max(made, key=lambda guess: guess.energy).cross))
+        here = _along_axes(draw(side, ANCHOR_ROWS, 0, (*key, 21, i)).to(device), config)
+        silent, rng = Reporter(None, 1.0), np.random.default_rng([*key, 22, i])
+        search = Search(here, first, config, rng, "first guess")
+        search.go_on(silent, generations=0)
+        maps.append(here.axes.directions @ search.witness(silent) @ first.axes.directions.T)
     return maps
+
+
+def _along_axes(z: torch.Tensor, config: SinkhornConfig) -> Side:
+    axes = Axes.fit(z, config.axes)
+    return Side(unit(z @ axes.directions), axes)
 
 
 @lru_cache(maxsize=64)

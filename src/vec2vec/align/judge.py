@@ -6,12 +6,15 @@ common: where both failed, they failed differently. So the evidence is how well 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
 from vec2vec.align.whitening import unit
 from vec2vec.verdict import Verdict
 
+Map = torch.Tensor | Callable[[torch.Tensor], torch.Tensor]  # a matrix (r, s), or a function of rows (n, r)
 POOL = 4096  # the pool that the expected top-1 speaks of
 ALIGNED, NOT_ALIGNED = 0.3, 0.05  # of the expected top-1
 LEAST_ROWS = 1000  # below, two maps find one another's translations by chance too often to call them aligned
@@ -48,8 +51,8 @@ def consistency(first: torch.Tensor, second: torch.Tensor) -> float:
 
 
 def gather_evidence(
-    rotation: torch.Tensor,
-    witnesses: tuple[torch.Tensor, torch.Tensor],
+    rotation: Map,
+    witnesses: tuple[Map, Map],
     x: torch.Tensor,
     y: torch.Tensor,
     rng: np.random.Generator,
@@ -58,7 +61,7 @@ def gather_evidence(
 
     Parameters
     ----------
-    rotation : (r, s), the map that is judged
+    rotation : the map that is judged
     witnesses : two maps found independently on disjoint halves of the rows
     x, y : (n, r) and (m, s) unit rows
 
@@ -73,7 +76,7 @@ def gather_evidence(
     """
     pool = min(POOL, len(x))
     sample = x[torch.from_numpy(rng.permutation(len(x))[:pool]).to(x.device)]
-    first, second, final = (unit(sample @ one) for one in (*witnesses, rotation))
+    first, second, final = (unit(_mapped(sample, one)) for one in (*witnesses, rotation))
     order = torch.from_numpy(rng.permutation(len(y))).to(y.device)
     queries, natives = y[order[: min(1024, len(y) // 4)]], y[order[min(1024, len(y) // 4) :]]
     native_nearest = (queries @ natives.T).amax(dim=1)
@@ -87,6 +90,10 @@ def gather_evidence(
         "spread": float(native_nearest.std()),
         "rows": float(min(len(x), len(y))),
     }
+
+
+def _mapped(rows: torch.Tensor, one: Map) -> torch.Tensor:
+    return rows @ one if isinstance(one, torch.Tensor) else one(rows)
 
 
 def _own_nearest(queries: torch.Tensor, pool: torch.Tensor) -> float:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from vec2vec import __version__
-from vec2vec.cli import corpus, demo, embed, evaluate, fit, inspect, translate
+from vec2vec.cli import add_space, bench, corpus, demo, embed, evaluate, fit, inspect, translate
 from vec2vec.cli.common import ErrorsInOneLine
 
 EXAMPLES = """[bold]Examples[/bold]
@@ -37,7 +37,9 @@ app.command("fit", no_args_is_help=True, epilog=fit.EXAMPLES)(fit.fit)
 app.command("translate", no_args_is_help=True, epilog=translate.EXAMPLES)(translate.translate)
 app.command("evaluate", no_args_is_help=True, epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("inspect", no_args_is_help=True, epilog=inspect.EXAMPLES)(inspect.inspect)
+app.command("add-space", no_args_is_help=True, epilog=add_space.EXAMPLES)(add_space.add_space)
 app.command("corpus", no_args_is_help=True, epilog=corpus.EXAMPLES)(corpus.corpus)
+app.command("bench", no_args_is_help=True, epilog=bench.EXAMPLES)(bench.bench)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 
 

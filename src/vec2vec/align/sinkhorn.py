@@ -24,6 +24,8 @@ from pydantic import Field
 
 from vec2vec.align.anchors import first_guess
 from vec2vec.align.base import FitConfig, Progress, ProgressCallback, SpaceFit
+from vec2vec.align.cumulants import WHITENING, Cumulants
+from vec2vec.align.cumulants import search as search_by_cumulants
 from vec2vec.align.judge import ENOUGH_ROWS, agreement, consistency, gather_evidence, verdict_from
 from vec2vec.align.sharpen import sharper_decode
 from vec2vec.align.whitening import Axes, polar, thin_svd, unit
@@ -39,6 +41,7 @@ ROUND_WORK, GUESS_WORK, SHARPENING_WORK = 3.0, 20.0, 15.0  # of any size, as `Sc
 FAINT = 1e-4  # a random direction beside a known one of length 1, which it must not turn
 TRIAL_SHARE = 0.1  # of a round's cost, of one in the strongest axes alone
 ROWS_PER_AXIS, LEAST_AXES = 32, 32  # with fewer than ENOUGH_ROWS
+CUMULANT_BONUS = 0.005  # to a score: balanced transport favours maps that find something for what has no counterpart
 SAME = 0.97  # agreement of two candidates from which on the worse adds nothing
 CONSENT = 0.1  # consistency of two witnesses on the probe from which on they are taken to be right together
 
@@ -53,13 +56,15 @@ class SinkhornConfig(FitConfig):
     search_axes : the strongest, in which the search from nothing takes place, at most
     attempts : at either half, at most, while the best candidates of the two are not consistent
     guesses : first guesses of an attempt
+    cumulant_axes : the strongest, along which cumulants are matched (`vec2vec.align.cumulants`)
+    cumulant_starts, cumulant_generations : of that search
     generations, children : of further attempts; a child is the mean of two candidates, refined
     clusters : of the first guesses, one number after the other
     starts, cluster_rows : of a first guess
     temperature : of the transport within a half, first to last, in standard deviations of the similarities
     balancing : Sinkhorn iterations of a round
     trial_rounds, trial_rows : the refinement of a candidate; rows of the source, twice as many of the target
-    early_rounds, early_rows : the refinement of the best one
+    early_axes, early_rounds, early_rows : the refinement of the best one
     half_rounds, half_rows : the refinement within a half that follows
     bags : further divisions into halves, either half giving one more map to the mean
     kept_axes : the strongest, of which such a map starts with what is known; of the others it starts with nothing
@@ -72,6 +77,9 @@ class SinkhornConfig(FitConfig):
     search_axes: int = Field(default=64, ge=2)
     attempts: int = Field(default=2, ge=1)
     guesses: int = Field(default=16, ge=1)
+    cumulant_axes: int = Field(default=12, ge=2)
+    cumulant_starts: int = Field(default=200, ge=1)
+    cumulant_generations: int = Field(default=8, ge=0)
     generations: int = Field(default=5, ge=0)
     children: int = Field(default=12, ge=2)
     clusters: tuple[Annotated[int, Field(ge=4)], ...] = (20, 40, 80, 160)
@@ -81,7 +89,8 @@ class SinkhornConfig(FitConfig):
     balancing: int = Field(default=8, ge=1)
     trial_rounds: int = Field(default=25, ge=1)
     trial_rows: int = Field(default=700, ge=16)
-    early_rounds: int = Field(default=50, ge=1)
+    early_axes: int = Field(default=128, ge=2)
+    early_rounds: int = Field(default=150, ge=1)
     early_rows: int = Field(default=1_000, ge=16)
     half_rounds: int = Field(default=24, ge=1)
     half_rows: int = Field(default=2_500, ge=16)
@@ -325,10 +334,15 @@ def independent_witnesses(
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A map between the strongest axes, (r, s), and the score of its transport, by which candidates compare."""
+    """A map between the strongest axes, (r, s), and the score of its transport, by which candidates compare.
+
+    A witness is refined from `start`: of a guess by cumulants the guess itself, (q, q), in fewer axes. Its weaker axes
+    are found better with all rows' help than in a trial.
+    """
 
     rotation: torch.Tensor
     score: float
+    start: torch.Tensor
 
 
 class Search:
@@ -355,6 +369,7 @@ class Search:
 
     def go_on(self, report: Reporter, generations: int) -> None:
         """Further guesses, then generations of mean maps."""
+        self._guess_by_cumulants(1 + generations)
         total = self.config.guesses + generations * self.config.children
         for step in range(1, total + 1):
             guessing = step <= self.config.guesses
@@ -374,11 +389,21 @@ class Search:
         """The best candidate, refined in as many axes as the rows can tell apart; (r, s), nothing of the others."""
         axes = max(self.low_x.width, self.low_y.width, distinct_axes(self.x, self.y))
         x, y = self.x.strongest(axes), self.y.strongest(axes)
-        start = extend(self.found[0].rotation, (x.width, y.width), self.rng)
+        start = extend(self.found[0].start, (x.width, y.width), self.rng)
         refined = refine_half(x, y, start, self.config, self.rng, report, self.name)
         witness = refined.new_zeros(self.x.width, self.y.width)
         witness[: x.width, : y.width] = refined
         return witness
+
+    def _guess_by_cumulants(self, effort: int) -> None:
+        """A candidate from the greatest maximum of `vec2vec.align.cumulants`."""
+        axes = min(self.config.cumulant_axes, self.low_x.width, self.low_y.width)
+        one, other = (Cumulants.of(_evened(side, axes)) for side in (self.x, self.y))
+        starts, generations = effort * self.config.cumulant_starts, effort * self.config.cumulant_generations
+        found = search_by_cumulants(one, other, starts=starts, generations=generations, rng=self.rng)
+        guess = found.rotations[0].to(self.low_x.rows)
+        tried = self._candidate(extend(guess, (self.low_x.width, self.low_y.width), self.rng))
+        self.found.append(Candidate(tried.rotation, tried.score + CUMULANT_BONUS, guess))
 
     def _guess(self, step: int) -> torch.Tensor:
         clusters = self.config.clusters[step % len(self.config.clusters)]
@@ -393,7 +418,7 @@ class Search:
         silent = Reporter(None, 1.0)
         rotation = refine(self.low_x, self.low_y, start, trial_schedule(self.config), self.rng, silent, self.name)
         a, b = self.probes
-        return Candidate(rotation, transport(a @ rotation, b, PROBE_TEMPERATURE, 20)[1])
+        return Candidate(rotation, transport(a @ rotation, b, PROBE_TEMPERATURE, 20)[1], rotation)
 
     def _select(self) -> None:
         """Keep the best, but of those that are nearly the same only one."""
@@ -402,6 +427,11 @@ class Search:
             if all(agreement(one.rotation, kept.rotation, self.probes[0], 500) < SAME for kept in best):
                 best.append(one)
         self.found = best[: self.config.children]
+
+
+def _evened(side: Side, axes: int) -> torch.Tensor:
+    """Rows (n, axes) along the strongest axes, half whitened, for `vec2vec.align.cumulants`."""
+    return (side.rows[:, :axes] / side.axes.variance[:axes] ** WHITENING).cpu()
 
 
 def distinct_axes(x: Side, y: Side) -> int:
@@ -438,7 +468,13 @@ def refine_half(
 ) -> torch.Tensor:
     """From a rough start (r, s): many rounds of small samples as they are, then fewer of larger ones, ever whiter."""
     early, late = half_schedules(config)
-    start = refine(x, y, start, early, rng, report, f"small samples, {name}", pairs)
+    stage = f"small samples, {name}"
+    if pairs is None:
+        axes = min(config.early_axes, *start.shape)
+        low = refine(x.strongest(axes), y.strongest(axes), polar(start[:axes, :axes]), early, rng, report, stage)
+        start = extend(low, (start.shape[0], start.shape[1]), rng)
+    else:
+        start = refine(x, y, start, early, rng, report, stage, pairs)
     return refine(x, y, start, late, rng, report, name, pairs)
 
 

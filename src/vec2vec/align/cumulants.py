@@ -1,0 +1,154 @@
+"""A first guess without pairs: one sample's higher cumulants, turned onto the other's.
+
+Two samples of like texts, seen by two encoders that differ by about a rotation R, have about the same cumulants K_k up
+to that rotation. Along a few of the strongest principal axes, half whitened, the energy
+
+    E(R) = sum over k of w_k <K_k(x) turned by R, K_k(y)>,  k = 2, 3, 4, every K_k of norm 1
+
+is large for the right R. It needs no clusters, so that it tells corpora apart from their turned selves that have none
+to speak of; and being made of sums over rows, it bears rows that only one side has. It has many maxima: `search` climbs
+to them from many random rotations, then from means of two that were found, disturbed.
+
+Each step of a climb is R <- polar(gradient of E + inertia R), the generalised power method (Journée et al. 2010,
+arXiv 0811.4724). Cumulants as what identifies a rotation: Comon 1994, "Independent component analysis, a new concept?".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+WEIGHTS = (0.3, 1.0, 1.0)  # of the second, third and fourth cumulants
+WHITENING = 0.25  # exponent of the axes' variance: 0.5 would whiten fully
+INERTIA = 0.5
+CLIMB = 40  # steps
+BATCH = 100  # rotations that climb together
+POPULATION = 60  # maxima that are kept from one generation to the next
+SAME = 0.95  # tr(R^T S) / r of two maxima that are taken for one
+DISTURBANCE = 0.5  # the Frobenius norm of noise beside a rotation's, at most
+ROWS_AT_ONCE = 4096
+TINY = 1e-6  # of the greatest singular value: what is less gets no direction from a polar factor
+
+
+@dataclass(frozen=True, eq=False)
+class Cumulants:
+    """The second, third and fourth cumulants of centred rows, as tensors (r, r), (r, r, r), (r, r, r, r) of norm 1."""
+
+    second: torch.Tensor
+    third: torch.Tensor
+    fourth: torch.Tensor
+
+    @classmethod
+    def of(cls, rows: torch.Tensor) -> Cumulants:
+        """Of a sample (n, r).
+
+        K_4 is E[z z z z], less the three pairings of the covariance, which are all that normal rows would have of it.
+        """
+        z = rows - rows.mean(dim=0)
+        n, r = z.shape
+        second = z.T @ z / n
+        third, fourth = z.new_zeros(r, r * r), z.new_zeros(r * r, r * r)
+        for part in torch.split(z, ROWS_AT_ONCE):
+            squares = (part[:, :, None] * part[:, None, :]).flatten(1)
+            third += part.T @ squares / n
+            fourth += squares.T @ squares / n
+        pairings = [second[:, :, None, None] * second]
+        pairings += [pairings[0].transpose(1, 2), pairings[0].transpose(1, 3)]
+        tensors = second, third.view(r, r, r), fourth.view(r, r, r, r) - sum(pairings)
+        return cls(*(tensor / tensor.norm().clamp_min(1e-30) for tensor in tensors))
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Rotations (p, r, r) from the first side's axes to the second's, by falling energy (p,)."""
+
+    rotations: torch.Tensor
+    energies: torch.Tensor
+
+
+def search(x: Cumulants, y: Cumulants, *, starts: int, generations: int, rng: np.random.Generator) -> Found:
+    """The greatest maxima of the energy that were come upon, none of them twice.
+
+    Parameters
+    ----------
+    x, y : cumulants of both sides, along as many axes
+    starts : random rotations to climb from
+    generations : how often as many as `BATCH` means of two maxima are climbed from
+    rng : decides all of them
+    """
+    r = len(x.second)
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+
+    def noise(count: int) -> torch.Tensor:
+        return torch.randn(count, r, r, generator=generator)
+
+    with threadpool_limits(1):  # small products: more threads wait for one another longer than they work
+        batches = [climb(polar_factors(noise(min(BATCH, starts - i))), x, y) for i in range(0, starts, BATCH)]
+        found = _distinct(batches)
+        for _ in range(generations):
+            one, other = (
+                found.rotations[torch.randint(len(found.rotations), (BATCH,), generator=generator)] for _ in range(2)
+            )
+            share, size = (torch.rand(BATCH, 1, 1, generator=generator) for _ in range(2))
+            mean = torch.lerp(one, other, 0.3 + 0.4 * share)
+            found = _distinct([found, climb(polar_factors(mean + DISTURBANCE / r**0.5 * size * noise(BATCH)), x, y)])
+    return found
+
+
+def climb(rotations: torch.Tensor, x: Cumulants, y: Cumulants) -> Found:
+    """The maxima above rotations (p, r, r), in the same order, with their energies."""
+    r = rotations.shape[-1]
+    for _ in range(CLIMB):
+        slope = gradient(rotations, x, y)[0]
+        size = torch.linalg.matrix_norm(slope, keepdim=True) / r**0.5
+        rotations = polar_factors(slope + INERTIA * size * rotations)
+    return Found(rotations, gradient(rotations, x, y)[1])
+
+
+def gradient(rotations: torch.Tensor, x: Cumulants, y: Cumulants) -> tuple[torch.Tensor, torch.Tensor]:
+    """The derivative (p, r, r) of the energy at rotations (p, r, r), and the energy (p,)."""
+    slope, energy = torch.zeros_like(rotations), rotations.new_zeros(len(rotations))
+    for weight, one, other in zip(WEIGHTS, (x.second, x.third, x.fourth), (y.second, y.third, y.fourth), strict=True):
+        product = _turned_but_one(one, rotations) @ other.flatten(1).T
+        slope += weight * one.ndim * product
+        energy += weight * (product * rotations).sum(dim=(1, 2))
+    return slope, energy
+
+
+def _turned_but_one(tensor: torch.Tensor, rotations: torch.Tensor) -> torch.Tensor:
+    """(p, r, r^(k-1)): a symmetric tensor of order k, turned by each rotation along all its sides but the first."""
+    p, r = len(rotations), rotations.shape[-1]
+    turned = tensor.reshape(1, r, -1).expand(p, -1, -1)
+    for _ in range(tensor.ndim - 1):  # the first side is turned and becomes the last
+        turned = (turned.mT @ rotations).reshape(p, r, -1)
+    return turned
+
+
+def polar_factors(matrices: torch.Tensor) -> torch.Tensor:
+    """The orthogonal matrices nearest to square ones (p, r, r): M (M^T M)^(-1/2)."""
+    matrices = matrices.double()
+    values, vectors = torch.linalg.eigh(matrices.mT @ matrices)
+    roots = values.clamp_min(TINY**2 * values[:, -1:]).rsqrt()
+    near = matrices @ ((vectors * roots[:, None, :]) @ vectors.mT)
+    for _ in range(2):  # Newton-Schulz, for what the clamp and the squaring cost
+        near = 1.5 * near - 0.5 * near @ (near.mT @ near)
+    return near.to(torch.float32)
+
+
+def _distinct(found: list[Found]) -> Found:
+    """The best of all that were found, of those that are nearly the same only one."""
+    rotations = torch.cat([one.rotations for one in found])
+    energies = torch.cat([one.energies for one in found])
+    order = torch.argsort(energies, descending=True, stable=True)
+    flat = rotations[order].flatten(1)
+    likeness = flat @ flat.T / rotations.shape[-1]
+    kept: list[int] = []
+    for i, row in enumerate(likeness.numpy()):
+        if not kept or row[kept].max() < SAME:
+            kept.append(i)
+        if len(kept) == POPULATION:
+            break
+    return Found(rotations[order[kept]], energies[order[kept]])

@@ -11,6 +11,8 @@ import numpy as np
 
 from vec2vec.audit.attributes import Attributes
 from vec2vec.audit.inputs import Leak, Truth
+from vec2vec.audit.inversion.section import Inversion
+from vec2vec.audit.masking import mask
 from vec2vec.audit.settings import AuditSettings
 from vec2vec.evaluate.metrics import Estimate, fit_width, score
 from vec2vec.translator import Translator
@@ -107,6 +109,7 @@ class Audit:
     seconds: float
     translation: TranslationScores | None = None
     attributes: tuple[Attributes, ...] = ()
+    inversion: Inversion | None = None
     picture: Picture | None = None
     created: str = field(default_factory=lambda: datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"))
 
@@ -135,9 +138,34 @@ class Audit:
             "notes": list(self.notes),
             "translation": as_json(self.translation),
             "attributes": [as_json(found) for found in self.attributes],
+            "inversion": None if self.inversion is None else _inversion(self.inversion, self.settings.examples, reveal),
             "method": as_json(self.method),
             "seconds": round(self.seconds, 1),
         }
+
+
+def _inversion(found: Inversion, examples: int, reveal: bool) -> dict[str, Any]:
+    """The measures of all rows, and the texts of a few."""
+    show = (lambda text: text) if reveal else mask
+    return {
+        "rows": len(found.rows),
+        "inverter": as_json(found.inverter),
+        "names_by": found.names_by,
+        "judged_by": found.judged_by,
+        "recoveries": [
+            {"vectors": one.vectors, "method": one.method, "measures": as_json(one.measures)}
+            for one in found.recoveries
+        ],
+        "masked": not reveal,
+        "examples": [
+            {
+                "row": found.rows[i],
+                "truth": None if found.truths is None else show(found.truths[i]),
+                **{f"{one.vectors}/{one.method}": show(one.texts[i]) for one in found.recoveries if i < len(one.texts)},
+            }
+            for i in range(min(examples, len(found.rows)))
+        ],
+    }
 
 
 def as_json(value: Any) -> Any:

@@ -27,6 +27,12 @@ from vec2vec.audit.inputs import (
     read_reference,
     read_truth,
 )
+from vec2vec.audit.inversion.entities import spacy_names
+from vec2vec.audit.inversion.inverter import Inverter
+from vec2vec.audit.inversion.judge import EndpointJudge
+from vec2vec.audit.inversion.lm import LanguageModel
+from vec2vec.audit.inversion.section import Inversion, Tools, invert
+from vec2vec.audit.inversion.training import train_inverter
 from vec2vec.audit.result import Audit, Picture, TranslationScores
 from vec2vec.audit.settings import AuditSettings, make_audit_settings
 from vec2vec.encoders import Encoder, embed, encode, get_encoder
@@ -87,6 +93,10 @@ def audit(
     truth: str | os.PathLike[str] | Truth | None = None,
     translator: str | os.PathLike[str] | Translator | None = None,
     method: Mapping[str, Any] | None = None,
+    inverter: str | os.PathLike[str] | Inverter | None = None,
+    lm: str | None = None,
+    names: str | None = None,
+    judge: str | None = None,
     source_space: str | None = None,
     target_space: str | None = None,
     on_bad_rows: OnBadRows = "error",
@@ -112,6 +122,12 @@ def audit(
     truth : for measuring only: texts, labels or both, row-aligned with the leak
     translator : a fitted one, from the leak's space to the known one; None fits one
     method : how to fit: settings of `vec2vec.fit`, its method among them
+    inverter : for texts: an `Inverter`, its folder, "train" (on the reference, `inverter_minutes` long), "nearest" (the
+        closest reference texts alone), or "none" or None: no texts
+    lm : a causal language model of transformers that rewrites hypotheses in the decoder's place
+    names : a spaCy model that finds names; None takes a rule
+    judge : an OpenAI-compatible endpoint, URL::MODEL, that says whether a text is revealing. The true texts are sent
+        there. None takes a rule.
     source_space, target_space : of the translator's spaces, where its first and second are not meant
     on_bad_rows : "error" or "skip", of the leak and of the reference
     cache : keep the vectors of texts (`vec2vec.encoders.cache`)
@@ -133,9 +149,61 @@ def audit(
     if not scope.strip():
         raise InputError("an audit needs its scope: what is audited, and on whose authority")
     checked = make_audit_settings(settings)
-    run = _Run(checked, say or (lambda line: None), progress, on_bad_rows, cache, threads, dict(method or {}))
+    words = Words(inverter, lm, names, judge)
+    run = _Run(checked, say or (lambda line: None), progress, on_bad_rows, cache, threads, dict(method or {}), words)
     with limited_threads(threads):
         return run.whole(leak, encoder, reference, scope, labels, truth, translator, (source_space, target_space))
+
+
+@dataclass(frozen=True)
+class Words:
+    """How texts are recovered: see `audit`."""
+
+    inverter: str | os.PathLike[str] | Inverter | None
+    lm: str | None
+    names: str | None
+    judge: str | None
+
+    def check(self, known: Known, reference: Reference) -> bool:
+        """Whether texts are asked for; raises InputError where they cannot be had: before the work, not after it."""
+        if self.inverter is None or self.inverter == "none":
+            return False
+        if known.encoder is None or reference.texts is None:
+            raise InputError("to recover texts, give the known encoder and a reference of texts, or leave it (none)")
+        if self.inverter not in ("train", "nearest"):
+            self._load().check_encoder(known.encoder.identity.to_dict())
+        return True
+
+    def tools(self, known: Known, reference: Reference, vectors: Float32, run: _Run) -> Tools:
+        """What an inversion works with; an inverter is trained here where one is asked for."""
+        assert known.encoder is not None
+        assert reference.texts is not None
+        inverter = None
+        if self.inverter == "train":
+            minutes = run.settings.inverter_minutes
+            run.say(f"training an inverter on the reference, {minutes:g} minutes")
+            inverter = train_inverter(reference.texts, vectors, known.encoder, minutes=minutes, seed=run.settings.seed)
+        elif self.inverter != "nearest":
+            inverter = self._load()
+        return Tools(
+            reference=vectors,
+            texts=reference.texts,
+            embed=known.embed_again,
+            encoder=known.encoder,
+            inverter=inverter,
+            proposer=None if self.lm is None else LanguageModel(self.lm),
+            names=None if self.names is None else spacy_names(self.names),
+            names_by="a rule of capitals" if self.names is None else f"the spaCy model {self.names}",
+            judge=None if self.judge is None else EndpointJudge(self.judge),
+            judged_by="a rule" if self.judge is None else f"the endpoint {self.judge}",
+            say=run.say,
+        )
+
+    def _load(self) -> Inverter:
+        if isinstance(self.inverter, Inverter):
+            return self.inverter
+        assert self.inverter is not None
+        return Inverter.from_pretrained(self.inverter)
 
 
 @dataclass
@@ -147,6 +215,7 @@ class _Run:
     cache: bool
     threads: int | None
     method: dict[str, Any]
+    words: Words
 
     def whole(
         self,
@@ -174,6 +243,7 @@ class _Run:
         if found is not None:
             spaces = _check_widths(found, spaces, drawn, known)
         self.say(f"embedding {len(texts):,} reference texts with {known.name}" if texts.vectors is None else "reading")
+        tools = self.words.check(known, texts)
         vectors = self._vectors(known, texts)
         given = found is not None
         if found is None:
@@ -202,10 +272,14 @@ class _Run:
         views = Views.of(translated, drawn.vectors, native)
         self.say("reading attributes")
         attributes = self._attributes(known, texts, vectors, label_set, own, views, notes)
+        inversion = None
+        if tools:
+            inversion = self._invert(self.words.tools(known, texts, vectors, self), drawn, translated, native, own)
         base["notes"] = tuple(notes)
         return Audit(
             **base,
             attributes=attributes,
+            inversion=inversion,
             translation=None if native is None else TranslationScores.of(translated, native, settings),
             picture=Picture.draw(found, spaces, drawn.vectors, vectors, own, settings),
             seconds=time.perf_counter() - started,
@@ -293,6 +367,21 @@ class _Run:
         except InputError as error:
             notes.append(f"no probe was trained: {error}")
         return tuple(found)
+
+    def _invert(
+        self, tools: Tools, leak: Leak, translated: Float32, native: Float32 | None, truth: Truth | None
+    ) -> Inversion:
+        rng = np.random.default_rng(self.settings.seed)
+        rows = np.sort(rng.choice(len(leak), min(self.settings.invert_rows, len(leak)), replace=False))
+        truths = None if truth is None or truth.texts is None else [truth.texts[i] for i in rows]
+        return invert(
+            tools,
+            leak.rows[rows],
+            translated[rows],
+            native=None if native is None else native[rows],
+            truths=truths,
+            settings=self.settings,
+        )
 
     def _method(self, known: Known, translator: Translator) -> dict[str, Any]:
         identity = None if known.encoder is None else known.encoder.identity.to_dict()

@@ -28,6 +28,9 @@ class AuditSettings(BaseModel):
     probe_least: int = Field(default=10, ge=2, description="Reference texts that a label needs for a probe.")
     invert_rows: int = Field(default=200, ge=1, description="Rows of the leak that are turned into text.")
     inverter_minutes: float = Field(default=20.0, gt=0, description="For training an inverter where none is given.")
+    closeness: float = Field(
+        default=0.5, gt=0, le=1, description="Cosine that translated vectors are thought to have with native ones."
+    )
     beam: int = Field(default=4, ge=1, description="Hypotheses that a search keeps.")
     rounds: int = Field(default=8, ge=0, description="Of correction: re-embed, keep and mutate; 0: decode only.")
     proposals: int = Field(default=24, ge=1, description="Mutations of a vector's hypotheses in a round.")

@@ -168,29 +168,35 @@ def train_probe(vectors: Float32, labels: Labels, names: Sequence[str] | None, s
     return Probe(chosen, centre, (weight.T * scale).astype(np.float32), bias.astype(np.float32), len(rows))
 
 
-def read_attributes(
-    reader: Reader,
-    names: Sequence[str],
-    views: Views,
-    truth: Labels | None,
-    *,
-    kind: Kind,
-    task: str,
-    settings: AuditSettings,
-) -> Attributes:
+@dataclass(frozen=True)
+class Reading:
+    """A reader with what it reads.
+
+    Attributes
+    ----------
+    kind, task : see `Attributes`
+    names : of the L labels that it scores
+    reader : (n, d) vectors of the known space to (n, L) scores
+    """
+
+    kind: Kind
+    task: str
+    names: tuple[str, ...]
+    reader: Reader
+
+
+def read_attributes(reading: Reading, views: Views, truth: Labels | None, settings: AuditSettings) -> Attributes:
     """What a reader gets out of the vectors, measured where the truth is given.
 
     Parameters
     ----------
-    reader : (n, d) vectors of the known space to (n, L) scores
-    names : of the L labels
-    truth : the labels of each row; rows with none of `names` are left out and counted
+    truth : the labels of each row; rows with none of the reader's are left out and counted
 
     Raises
     ------
-    InputError : no label of the truth is among the names
+    InputError : no label of the truth is among the reader's
     """
-    names = tuple(names)
+    kind, task, names, reader = reading.kind, reading.task, reading.names, reading.reader
     if truth is None:
         return Attributes(kind, task, names, len(views.translated), _shares(reader(views.translated), names))
     matrix = truth_matrix(truth, names)

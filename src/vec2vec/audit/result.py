@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vec2vec.audit.attributes import Attributes
+from vec2vec.audit.defences import DefenceResult, recommend
 from vec2vec.audit.inputs import Leak, Truth
 from vec2vec.audit.inversion.section import Inversion
 from vec2vec.audit.masking import mask
@@ -110,6 +111,7 @@ class Audit:
     translation: TranslationScores | None = None
     attributes: tuple[Attributes, ...] = ()
     inversion: Inversion | None = None
+    defences: tuple[DefenceResult, ...] = ()
     picture: Picture | None = None
     created: str = field(default_factory=lambda: datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"))
 
@@ -139,6 +141,8 @@ class Audit:
             "translation": as_json(self.translation),
             "attributes": [as_json(found) for found in self.attributes],
             "inversion": None if self.inversion is None else _inversion(self.inversion, self.settings.examples, reveal),
+            "defences": [as_json(one) | {"leakage": as_json(one.leakage)} for one in self.defences],
+            "recommendation": recommend(self.defences) if self.defences else None,
             "method": as_json(self.method),
             "seconds": round(self.seconds, 1),
         }

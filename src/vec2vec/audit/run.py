@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ import numpy.typing as npt
 from vec2vec import __version__
 from vec2vec.align import fit, limited_threads
 from vec2vec.align.base import Progress
-from vec2vec.audit.attributes import Attributes, Views, check_labels, read_attributes, train_probe, zero_shot
+from vec2vec.audit.attributes import Attributes, Reading, Views, check_labels, read_attributes, train_probe, zero_shot
+from vec2vec.audit.defences import Defence, DefenceResult, choose_defences, search_recall
 from vec2vec.audit.inputs import (
     LabelSet,
     Leak,
@@ -27,16 +29,14 @@ from vec2vec.audit.inputs import (
     read_reference,
     read_truth,
 )
-from vec2vec.audit.inversion.entities import spacy_names
 from vec2vec.audit.inversion.inverter import Inverter
-from vec2vec.audit.inversion.judge import EndpointJudge
-from vec2vec.audit.inversion.lm import LanguageModel
-from vec2vec.audit.inversion.section import Inversion, Tools, invert
-from vec2vec.audit.inversion.training import train_inverter
+from vec2vec.audit.inversion.measures import TextMeasures
+from vec2vec.audit.inversion.section import Inversion, Tools, invert, print_nothing
+from vec2vec.audit.known import Known, Say, Words
 from vec2vec.audit.result import Audit, Picture, TranslationScores
 from vec2vec.audit.settings import AuditSettings, make_audit_settings
-from vec2vec.encoders import Encoder, embed, encode, get_encoder
-from vec2vec.errors import DimensionError, InputError
+from vec2vec.encoders import Encoder, get_encoder
+from vec2vec.errors import DimensionError, InputError, Vec2VecWarning
 from vec2vec.stores.base import listed
 from vec2vec.translator import Translator
 from vec2vec.vectors import Float32, OnBadRows
@@ -45,42 +45,7 @@ from vec2vec.verdict import Verdict
 if TYPE_CHECKING:
     from vec2vec.stores.sampling import RowSource
 
-Say = Callable[[str], None]
 FAR = 0.5  # of the radius: a leak whose mean lies further from that of the translator's space is another kind of vector
-
-
-@dataclass(frozen=True, eq=False)
-class Known:
-    """The known encoder: to embed with, or just its vectors, where texts need not be embedded.
-
-    Attributes
-    ----------
-    name : in the report
-    width : of its vectors
-    encoder : None where only vectors are at hand
-    cache : keep the vectors of texts
-    """
-
-    name: str
-    width: int
-    encoder: Encoder | None = None
-    cache: bool = True
-
-    def embed(self, texts: Sequence[str], what: str) -> Float32:
-        """(n, width) float32: the vectors of texts."""
-        if self.encoder is None:
-            raise InputError(f"{what}: has texts to embed, and no encoder is at hand: give one, or their vectors")
-        return embed(list(texts), self.encoder, cache=self.cache)
-
-    def embed_again(self, texts: Sequence[str]) -> Float32:
-        """Like `embed`, without the cache, for hypotheses that nobody will ask for again. A blank text is zero."""
-        if self.encoder is None:
-            raise InputError("an inversion needs the known encoder itself")
-        out = np.zeros((len(texts), self.width), np.float32)
-        filled = [i for i, text in enumerate(texts) if text.strip()]
-        if filled:
-            out[filled] = encode(self.encoder, [texts[i] for i in filled])
-        return out
 
 
 def audit(
@@ -97,6 +62,7 @@ def audit(
     lm: str | None = None,
     names: str | None = None,
     judge: str | None = None,
+    defences: str | Sequence[str] = "none",
     source_space: str | None = None,
     target_space: str | None = None,
     on_bad_rows: OnBadRows = "error",
@@ -128,6 +94,7 @@ def audit(
     names : a spaCy model that finds names; None takes a rule
     judge : an OpenAI-compatible endpoint, URL::MODEL, that says whether a text is revealing. The true texts are sent
         there. None takes a rule.
+    defences : "all", "none", or names of `vec2vec.audit.defences.DEFENCES`; each costs a fit
     source_space, target_space : of the translator's spaces, where its first and second are not meant
     on_bad_rows : "error" or "skip", of the leak and of the reference
     cache : keep the vectors of texts (`vec2vec.encoders.cache`)
@@ -148,62 +115,19 @@ def audit(
     """
     if not scope.strip():
         raise InputError("an audit needs its scope: what is audited, and on whose authority")
-    checked = make_audit_settings(settings)
-    words = Words(inverter, lm, names, judge)
-    run = _Run(checked, say or (lambda line: None), progress, on_bad_rows, cache, threads, dict(method or {}), words)
+    run = _Run(
+        make_audit_settings(settings),
+        say or print_nothing,
+        progress,
+        on_bad_rows,
+        cache,
+        threads,
+        dict(method or {}),
+        Words(inverter, lm, names, judge),
+        choose_defences(defences),
+    )
     with limited_threads(threads):
         return run.whole(leak, encoder, reference, scope, labels, truth, translator, (source_space, target_space))
-
-
-@dataclass(frozen=True)
-class Words:
-    """How texts are recovered: see `audit`."""
-
-    inverter: str | os.PathLike[str] | Inverter | None
-    lm: str | None
-    names: str | None
-    judge: str | None
-
-    def check(self, known: Known, reference: Reference) -> bool:
-        """Whether texts are asked for; raises InputError where they cannot be had: before the work, not after it."""
-        if self.inverter is None or self.inverter == "none":
-            return False
-        if known.encoder is None or reference.texts is None:
-            raise InputError("to recover texts, give the known encoder and a reference of texts, or leave it (none)")
-        if self.inverter not in ("train", "nearest"):
-            self._load().check_encoder(known.encoder.identity.to_dict())
-        return True
-
-    def tools(self, known: Known, reference: Reference, vectors: Float32, run: _Run) -> Tools:
-        """What an inversion works with; an inverter is trained here where one is asked for."""
-        assert known.encoder is not None
-        assert reference.texts is not None
-        inverter = None
-        if self.inverter == "train":
-            minutes = run.settings.inverter_minutes
-            run.say(f"training an inverter on the reference, {minutes:g} minutes")
-            inverter = train_inverter(reference.texts, vectors, known.encoder, minutes=minutes, seed=run.settings.seed)
-        elif self.inverter != "nearest":
-            inverter = self._load()
-        return Tools(
-            reference=vectors,
-            texts=reference.texts,
-            embed=known.embed_again,
-            encoder=known.encoder,
-            inverter=inverter,
-            proposer=None if self.lm is None else LanguageModel(self.lm),
-            names=None if self.names is None else spacy_names(self.names),
-            names_by="a rule of capitals" if self.names is None else f"the spaCy model {self.names}",
-            judge=None if self.judge is None else EndpointJudge(self.judge),
-            judged_by="a rule" if self.judge is None else f"the endpoint {self.judge}",
-            say=run.say,
-        )
-
-    def _load(self) -> Inverter:
-        if isinstance(self.inverter, Inverter):
-            return self.inverter
-        assert self.inverter is not None
-        return Inverter.from_pretrained(self.inverter)
 
 
 @dataclass
@@ -216,6 +140,7 @@ class _Run:
     threads: int | None
     method: dict[str, Any]
     words: Words
+    defences: list[Defence]
 
     def whole(
         self,
@@ -271,15 +196,16 @@ class _Run:
         translated = found.translate(drawn.vectors, source=spaces[0], target=spaces[1])
         views = Views.of(translated, drawn.vectors, native)
         self.say("reading attributes")
-        attributes = self._attributes(known, texts, vectors, label_set, own, views, notes)
-        inversion = None
-        if tools:
-            inversion = self._invert(self.words.tools(known, texts, vectors, self), drawn, translated, native, own)
+        readers = self._readers(known, texts, vectors, label_set, notes)
+        attributes = self._attributes(readers, own, views)
+        made = self.words.tools(known, texts, vectors, self.settings, self.say) if tools else None
+        inversion = None if made is None else self._invert(made, drawn, translated, native, own)
         base["notes"] = tuple(notes)
         return Audit(
             **base,
             attributes=attributes,
             inversion=inversion,
+            defences=self._defences(readers, vectors, drawn, own, native, made),
             translation=None if native is None else TranslationScores.of(translated, native, settings),
             picture=Picture.draw(found, spaces, drawn.vectors, vectors, own, settings),
             seconds=time.perf_counter() - started,
@@ -336,37 +262,29 @@ class _Run:
         assert truth.texts is not None
         return known.embed(truth.texts, truth.name)
 
-    def _attributes(
-        self,
-        known: Known,
-        reference: Reference,
-        vectors: Float32,
-        labels: LabelSet | None,
-        truth: Truth | None,
-        views: Views,
-        notes: list[str],
-    ) -> tuple[Attributes, ...]:
-        own = None if truth is None else truth.labels
-        options: dict[str, Any] = {"settings": self.settings}
+    def _readers(
+        self, known: Known, reference: Reference, vectors: Float32, labels: LabelSet | None, notes: list[str]
+    ) -> list[Reading]:
+        """The readers of attributes: by the descriptions of labels, and a probe where the reference has labels."""
         found = []
         if labels is not None:
             described = labels.vectors
             if described is None:
                 described = known.embed(list(labels.descriptions.values()), labels.name)
             reader = zero_shot(check_known(described, known.width, f"the descriptions of {labels.name}"))
-            found.append(
-                read_attributes(reader, labels.names, views, own, kind="zero-shot", task=labels.name, **options)
-            )
+            found.append(Reading("zero-shot", labels.name, labels.names, reader))
         if reference.labels is None:
-            return tuple(found)
-        names = None if labels is None else labels.names
+            return found
         try:
-            probe = train_probe(vectors, reference.labels, names, self.settings)
-            task = "labels of the reference"
-            found.append(read_attributes(probe, probe.names, views, own, kind="few-shot", task=task, **options))
+            probe = train_probe(vectors, reference.labels, None if labels is None else labels.names, self.settings)
+            found.append(Reading("few-shot", "labels of the reference", probe.names, probe))
         except InputError as error:
             notes.append(f"no probe was trained: {error}")
-        return tuple(found)
+        return found
+
+    def _attributes(self, readers: Sequence[Reading], truth: Truth | None, views: Views) -> tuple[Attributes, ...]:
+        own = None if truth is None else truth.labels
+        return tuple(read_attributes(one, views, own, self.settings) for one in readers)
 
     def _invert(
         self, tools: Tools, leak: Leak, translated: Float32, native: Float32 | None, truth: Truth | None
@@ -382,6 +300,83 @@ class _Run:
             truths=truths,
             settings=self.settings,
         )
+
+    def _defences(
+        self,
+        readers: Sequence[Reading],
+        vectors: Float32,
+        leak: Leak,
+        truth: Truth | None,
+        native: Float32 | None,
+        tools: Tools | None,
+    ) -> tuple[DefenceResult, ...]:
+        """The attack on each protected leak, of at most `defence_rows` rows."""
+        settings = self.settings
+        if not self.defences:
+            return ()
+        rng = np.random.default_rng([settings.seed, 3])
+        chosen = np.sort(rng.permutation(len(leak))[: settings.defence_rows])
+        x = leak.vectors[chosen]
+        own = None if truth is None else truth.take(chosen)
+        seen = None if native is None else native[chosen]
+        found = []
+        for i, defence in enumerate(self.defences):
+            self.say(f"defence {i + 1} of {len(self.defences)}: {defence.title}")
+            protected = defence.protect(x, np.random.default_rng([settings.seed, 4, i]))
+            recall = search_recall(x, protected, resamples=settings.resamples, seed=settings.seed)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Vec2VecWarning)  # of few rows and constant columns: they are meant
+                fitted = fit(
+                    protected.stored,
+                    vectors,
+                    seed=settings.seed,
+                    rows=settings.defence_rows,
+                    progress=self.progress,
+                    **self.method,
+                )
+            rows = protected.rows
+            views = Views.of(
+                fitted.translator.translate(protected.stored), protected.stored, None if seen is None else seen[rows]
+            )
+            mine = None if own is None else own.take(rows)
+            attributes = self._attributes(readers, mine, views)
+            best = max(attributes, key=lambda one: -np.inf if np.isnan(one.lift) else one.lift, default=None)
+            recovered = None
+            if tools is not None and mine is not None and mine.texts is not None:
+                recovered = self._invert_few(tools, views, mine.texts)
+            found.append(
+                DefenceResult(
+                    defence.name,
+                    defence.title,
+                    defence.family,
+                    len(rows),
+                    fitted.verdict.label,
+                    recall,
+                    top1=None
+                    if views.native is None
+                    else TranslationScores.of(views.translated, views.native, settings).top1,
+                    attributes=None if best is None or best.translated is None else best.translated.top1,
+                    lift=float("nan") if best is None else best.lift,
+                    token_f1=None if recovered is None else recovered.token_f1,
+                    revealing=None if recovered is None else recovered.revealing,
+                )
+            )
+        return tuple(found)
+
+    def _invert_few(self, tools: Tools, views: Views, texts: Sequence[str]) -> TextMeasures | None:
+        """Some rows decoded, without correction, which would cost too much for each defence."""
+        rng = np.random.default_rng([self.settings.seed, 6])
+        rows = np.sort(rng.permutation(len(texts))[: self.settings.defence_invert_rows])
+        found = invert(
+            tools,
+            rows,
+            views.translated[rows],
+            native=None,
+            truths=[texts[i] for i in rows],
+            settings=self.settings.model_copy(update={"rounds": 0}),
+            floor=False,
+        ).find("translated")
+        return None if found is None else found.measures
 
     def _method(self, known: Known, translator: Translator) -> dict[str, Any]:
         identity = None if known.encoder is None else known.encoder.identity.to_dict()

@@ -14,7 +14,7 @@ from vec2vec.audit.inversion.inverter import Inverter
 from vec2vec.audit.inversion.judge import EndpointJudge
 from vec2vec.audit.inversion.lm import LanguageModel
 from vec2vec.audit.inversion.section import Tools
-from vec2vec.audit.inversion.training import train_inverter
+from vec2vec.audit.inversion.training import TrainingStep, train_inverter
 from vec2vec.audit.settings import AuditSettings
 from vec2vec.encoders import Encoder, embed, encode
 from vec2vec.errors import InputError
@@ -57,6 +57,19 @@ class Known:
         return out
 
 
+def _now_and_then(say: Say) -> Callable[[TrainingStep], None]:
+    """A line a minute on the training of an inverter."""
+    last = 0.0
+
+    def show(step: TrainingStep) -> None:
+        nonlocal last
+        if step.seconds - last >= 60:
+            last = step.seconds
+            say(f"step {step.step:,}, {step.part:.0%} of the time, loss {step.loss:.2f}")
+
+    return show
+
+
 @dataclass(frozen=True)
 class Words:
     """How texts are recovered: see `audit`."""
@@ -84,7 +97,14 @@ class Words:
         if self.inverter == "train":
             minutes = settings.inverter_minutes
             say(f"training an inverter on the reference, {minutes:g} minutes")
-            inverter = train_inverter(reference.texts, vectors, known.encoder, minutes=minutes, seed=settings.seed)
+            inverter = train_inverter(
+                reference.texts,
+                vectors,
+                known.encoder,
+                minutes=minutes,
+                seed=settings.seed,
+                progress=_now_and_then(say),
+            )
         elif self.inverter != "nearest":
             inverter = self._load()
         return Tools(

@@ -94,6 +94,7 @@ def invert(
     inverter: Annotated[Path, typer.Argument(metavar="INVERTER", help="Folder of an inverter.")],
     vectors: Annotated[str, typer.Argument(metavar="VECTORS", help="Native or translated: a file, or file::column.")],
     out: Annotated[Path, typer.Option(help="Where the texts go: .jsonl.")],
+    encoder: Annotated[str | None, typer.Option(help="The encoder, for correction. [the inverter's]")] = None,
     beam: Annotated[int, typer.Option(min=1, help="Hypotheses for each vector.")] = 4,
     closeness: Annotated[
         float, typer.Option(min=0.05, max=1.0, help="1 for native vectors, about 0.5 for translated ones.")
@@ -123,7 +124,7 @@ def invert(
         found = loaded.decode(x, beam=beam, closeness=closeness)
         if rounds:
             own = loaded.record["encoder"]
-            made = get_encoder(own["encoder"], threads=threads, max_tokens=own["max_tokens"])
+            made = get_encoder(encoder or own["encoder"], threads=threads, max_tokens=own["max_tokens"])
             loaded.check_encoder(made.identity.to_dict())
             found = correct(
                 loaded,

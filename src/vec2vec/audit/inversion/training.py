@@ -34,6 +34,10 @@ from vec2vec.settings import make_settings
 from vec2vec.vectors import Float32, Int64
 
 LEAST_TEXTS = 20
+IGNORED = -100
+# Lengths and numbers of words are rounded to these: oneDNN keeps what it prepared for each new shape of a product, and
+# thousands of shapes are gigabytes.
+STEP, SHAPE = 8, 256
 LAST_STEP = 0.02  # of the learning rate, at the end
 
 
@@ -234,13 +238,17 @@ class _Trainer:
         words, own = torch.unique(targets, return_inverse=True)
         drawn = torch.randint(END, self.config.vocabulary, (self.settings.sampled,), generator=rng).to(self.device)
         others = drawn[~torch.isin(drawn, words)]
+        others = others[: max(1, len(others) - (len(words) + len(others)) % SHAPE)]
         seen = torch.cat([words, others])
         weights = self.network.embedding(seen)
         left = max(self.config.vocabulary - 1 - len(words), 1)
         lift = torch.zeros(len(weights), device=self.device)
         lift[len(words) :] = math.log(left / max(len(others), 1))
         lift = lift + self.network.frequency[seen]
-        loss = F.cross_entropy(states[known] @ weights.T + lift, own)
+        due = torch.full(known.shape, IGNORED, device=self.device)
+        due[known] = own
+        scores = states.flatten(0, 1) @ weights.T + lift
+        loss = F.cross_entropy(scores, due.flatten(), ignore_index=IGNORED)
         if self.settings.bag_weight:
             rows = known.nonzero()[:, 0]
             log = F.log_softmax(bag @ weights.T + lift, 1)
@@ -263,7 +271,8 @@ class _Trainer:
     def _tokens(self, chosen: Int64) -> Tensor:
         """(b, t) the texts' tokens with their end marks, padded."""
         rows = [self.rows[i] for i in chosen]
-        longest = min(self.config.tokens, max(len(row) for row in rows) + 1)
+        longest = max(len(row) for row in rows) + 1
+        longest = min(self.config.tokens, -(-longest // STEP) * STEP)
         out = torch.full((len(rows), longest), PAD)
         for i, row in enumerate(rows):
             out[i, : min(len(row), longest)] = torch.from_numpy(row[:longest])

@@ -2,6 +2,7 @@
 
     python benchmarks/audit.py attributes [--task genre] [--setting mixed]
     python benchmarks/audit.py words --inverter FOLDER [--rows 200]
+    python benchmarks/audit.py defences [--names rotation,noise-1]
     python benchmarks/audit.py --report
 
 Tasks, each one label a row unless it is said: ``domain`` of a text (5); ``genre`` of a film (25, several each);
@@ -215,13 +216,36 @@ def words(inverter: str, rows: int, seed: int, rounds: int) -> dict[str, Any]:
     return {"task": "words", "seed": seed, "rounds": rounds, "seconds": round(found.seconds, 1), **tree}
 
 
+def defences(names: str, seed: int) -> dict[str, Any]:
+    """The domain of a text, from 8,000 protected vectors of the mixed corpus. Each defence costs a fit."""
+    data, rows = load(), rows_of("domain", "mixed", seed)
+    translator, _ = translator_of("domain", "mixed", seed, rows)
+    every = [(str(d),) for d in data.domains]
+    read = np.sort(np.random.default_rng(seed).permutation(rows.leak)[:8000])
+    found = audit(
+        data.use[read],
+        None,
+        Reference(data.minilm[rows.reference], labels=_pick(every, rows.reference)),
+        scope="the shared data",
+        truth=Truth(labels=_pick(every, read), vectors=data.minilm[read]),
+        translator=translator,
+        defences=names,
+        seed=seed,
+        threads=1,
+        picture_rows=10,
+    )
+    tree = found.to_dict()
+    return {"task": "defences", "seed": seed, "seconds": round(found.seconds, 1), "defences": tree["defences"],
+            "recommendation": tree["recommendation"]}  # fmt: skip
+
+
 def report() -> str:
     """The results as Markdown."""
     lines = [json.loads(line) for line in RESULTS.read_text(encoding="utf8").splitlines()]
     out = ["| task | setting | verdict | reader | chance | untranslated | translated | ceiling | lift |",
            "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
     for line in lines:
-        if line["task"] == "words":
+        if "readers" not in line:
             continue
         for one in line["readers"] or [None]:
             cells = [line["task"], line["setting"], line["verdict"]]
@@ -237,6 +261,12 @@ def report() -> str:
                 cells = [one["vectors"], one["method"]]
                 cells += [_figure(m[key]) for key in ("token_f1", "bleu", "rouge_l", "cosine", "revealing")]
                 out.append("| " + " | ".join(cells) + " |")
+        if line["task"] == "defences":
+            out += ["", "| defence | attack | recall@10 | leakage | top-1 | attributes |", "| --- " * 6 + "|"]
+            for one in line["defences"]:
+                cells = [one["title"], one["verdict"], _figure(one["recall"]), f"{one['leakage']:.2f}"]
+                cells += [_figure(one["top1"]), _figure(one["attributes"])]
+                out.append("| " + " | ".join(cells) + " |")
     return "\n".join(out)
 
 
@@ -251,11 +281,12 @@ def _pick(values: list[tuple[str, ...]], rows: np.ndarray) -> tuple[tuple[str, .
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=("attributes", "words"))
+    parser.add_argument("what", nargs="?", choices=("attributes", "words", "defences"))
     parser.add_argument("--task", choices=tuple(SETTINGS))
     parser.add_argument("--setting")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--inverter")
+    parser.add_argument("--names", default="all")
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--report", action="store_true")
@@ -263,7 +294,9 @@ def main() -> None:
     if a.report:
         print(report())
         return
-    if a.what == "words":
+    if a.what == "defences":
+        made = [defences(a.names, a.seed)]
+    elif a.what == "words":
         made = [words(a.inverter, a.rows, a.seed, a.rounds)]
     else:
         tasks = [a.task] if a.task else list(SETTINGS)

@@ -356,3 +356,25 @@ def test_a_judge_without_a_model_or_with_a_key_in_the_open(monkeypatch):
     monkeypatch.setenv("VEC2VEC_JUDGE_KEY", "secret")
     with pytest.raises(ConfigError, match="not encrypted"):
         EndpointJudge("http://example.com/v1::m")
+
+
+def test_an_interrupted_training_leaves_its_state(texts, vectors, encoder, tmp_path, monkeypatch):
+    from vec2vec.audit.inversion.training import _Trainer
+
+    real = _Trainer._train_step
+
+    def step(self, part):
+        if self.step == 3:
+            raise KeyboardInterrupt
+        return real(self, part)
+
+    checkpoint = tmp_path / "state.safetensors"
+    with monkeypatch.context() as patch:
+        patch.setattr(_Trainer, "_train_step", step)
+        with pytest.raises(KeyboardInterrupt):
+            train_inverter(texts[:200], vectors[:200], encoder, checkpoint=checkpoint, steps=6, **SMALL)
+    assert checkpoint.exists()
+    made = train_inverter(texts[:200], vectors[:200], encoder, checkpoint=checkpoint, steps=6, **SMALL)
+    whole = train_inverter(texts[:200], vectors[:200], encoder, steps=6, **SMALL)
+    for a, b in zip(made.network.parameters(), whole.network.parameters(), strict=True):
+        torch.testing.assert_close(a, b)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vec2vec.audit.inversion.entities import NAMES, CapitalRule, find_patterns
+from vec2vec.audit.inversion.entities import NAMES, CapitalRule, find_patterns, spacy_names
 from vec2vec.audit.inversion.measures import measure_texts, reveals, rouge_l, sentence_bleu, token_f1
 from vec2vec.audit.masking import mask
-from vec2vec.errors import InputError
+from vec2vec.errors import InputError, MissingExtraError
 
 MAILS = [
     "Please call Jeff Skilling at Enron on Monday. The deal with Dynegy closes in Houston.",
@@ -59,6 +61,12 @@ def test_names_by_capitals():
     assert rule("The board met.") == set()  # a single word that begins a sentence, and is no known name
     assert rule("Houston is warm.") == {"houston"}  # it begins the sentence, but is known
     assert rule("jeff called from houston about the deal") == {"jeff", "houston"}
+
+
+def test_names_by_a_model_need_spacy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "spacy", None)
+    with pytest.raises(MissingExtraError, match=r"vec2vec\[names\]"):
+        spacy_names("en_core_web_sm")
 
 
 def test_token_f1_counts_repeated_words():

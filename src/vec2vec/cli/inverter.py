@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,7 +69,7 @@ def train(
     say(f"embedding {len(found):,} texts with {made.identity.encoder}")
     vectors = embed(found, made, cache=not no_cache)
     checkpoint = out.with_name(f".{out.name}.training.safetensors")
-    with limited_threads(threads):
+    with limited_threads(threads), _kept_on_interruption():
         inverter = train_inverter(
             found,
             vectors,
@@ -144,6 +146,15 @@ def invert(
             tree = {"row": row, "text": hypotheses[0].text, "score": round(hypotheses[0].score, 4)}
             stream.write(json.dumps(tree, ensure_ascii=False).encode() + b"\n")
     say(f"{len(found):,} texts written to {out}")
+
+
+@contextmanager
+def _kept_on_interruption() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("what was trained so far is kept: the same command goes on from there")
+        raise
 
 
 def _lines() -> Callable[[TrainingStep], None]:

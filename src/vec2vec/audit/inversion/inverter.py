@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from vec2vec import __version__
-from vec2vec.align import fast_products
+from vec2vec.align import fast_products, find_device
 from vec2vec.audit.inversion.network import Cache, Decoder, NetworkConfig
 from vec2vec.audit.inversion.vocabulary import END, PAD, SPECIAL, UNKNOWN, Vocabulary, load_tokenizer
 from vec2vec.errors import ArtifactError, DimensionError, InputError, OutputError
@@ -242,7 +242,7 @@ class Inverter:
                 (temporary / name).write_bytes(content)
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str], *, device: str = "cpu") -> Inverter:
+    def from_pretrained(cls, folder: str | os.PathLike[str], *, device: str = "auto") -> Inverter:
         """Load an inverter from a folder. Nothing is unpickled.
 
         Raises
@@ -268,7 +268,7 @@ class Inverter:
             )
         except (SafetensorError, ValidationError, KeyError, RuntimeError, InputError) as error:
             raise ArtifactError(f"{path}: is no whole inverter ({one_line(error)})") from error
-        return cls(network.to(device), vocabulary, mean, config.record)
+        return cls(network.to(find_device(device)), vocabulary, mean, config.record)
 
     def check_encoder(self, identity: dict[str, Any]) -> None:
         """Raises InputError where the vectors are those of another encoder than this inverter's."""

@@ -131,7 +131,12 @@ def train_inverter(
         trainer = _Trainer(chosen, config, vocabulary.encode(texts), centred(vectors, mean), find_device(device))
         if path is not None and path.exists():
             trainer.resume(path)
-        trainer.run(path, progress)
+        try:
+            trainer.run(path, progress)
+        except KeyboardInterrupt:
+            if path is not None:
+                trainer.save(path)
+            raise
     if path is not None:
         path.unlink(missing_ok=True)
     record = {

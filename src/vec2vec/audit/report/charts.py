@@ -102,6 +102,7 @@ def confusion_map(found: Attributes) -> str:
     columns = [*own, "another"] if others else own
     shown = table if others else table[:, :-1]
     figure = _figure(height=180 + 24 * len(own))
+    figure.update_layout(margin={"t": 8})
     figure.add_heatmap(z=shown[::-1], x=columns, y=own[::-1], zmin=0, zmax=1, colorscale="Blues", showscale=False)
     if len(own) <= 12:
         text = [[f"{value:.0%}" if value >= 0.005 else "" for value in row] for row in shown[::-1]]
@@ -137,6 +138,7 @@ def inversion_bars(found: Inversion) -> str:
 def defence_chart(found: Sequence[DefenceResult]) -> str:
     """Leakage against utility."""
     figure = _figure(height=460)
+    places = _places(found)
     for family in dict.fromkeys(one.family for one in found):
         own = [one for one in found if one.family == family and np.isfinite(one.leakage)]
         figure.add_scatter(
@@ -145,7 +147,7 @@ def defence_chart(found: Sequence[DefenceResult]) -> str:
             mode="markers+text",
             name="no defence" if family == "none" else family,
             text=[one.name if one.family != "none" else "" for one in own],
-            textposition="bottom center",
+            textposition=[places[one.name] for one in own],
             textfont={"size": 10},
             hovertext=[
                 f"{one.title}: recall@10 {one.recall.value:.2f}, leakage {one.leakage:.2f}, {one.verdict}"
@@ -159,9 +161,27 @@ def defence_chart(found: Sequence[DefenceResult]) -> str:
                 "line": {"width": 2, "color": FAMILIES[family]},
             },
         )
-    figure.update_xaxes(title="recall@10 of the store's own search: better to the right", range=[-0.05, 1.08])
-    figure.update_yaxes(title="leakage: better below", rangemode="tozero")
+    figure.update_xaxes(title="recall@10 of the store's own search: better to the right", range=[-0.05, 1.18])
+    most = max([one.leakage for one in found if np.isfinite(one.leakage)], default=1.0)
+    figure.update_yaxes(title="leakage: better below", range=[-0.08 * most, 1.12 * most])
     return _piece(figure)
+
+
+def _places(found: Sequence[DefenceResult]) -> dict[str, str]:
+    """Where the name of each point stands, so that those of points close together do not cover one another."""
+    sides = ("bottom center", "top center", "middle right", "middle left", "bottom left", "top left")
+    shown = [one for one in found if np.isfinite(one.leakage)]
+    most = max([one.leakage for one in shown], default=1.0) or 1.0
+    out: dict[str, str] = {}
+    for i, one in enumerate(shown):
+        near = [
+            other.name
+            for other in shown[:i]
+            if abs(other.recall.value - one.recall.value) < 0.12 and abs(other.leakage - one.leakage) < 0.08 * most
+        ]
+        taken = {out[name] for name in near if name != "none"}
+        out[one.name] = next((side for side in sides if side not in taken), sides[0])
+    return out
 
 
 def _bars(shown: Sequence[tuple[str, Estimate, str]], title: str) -> str:

@@ -19,7 +19,7 @@ from vec2vec.audit.inversion.judge import EndpointJudge
 from vec2vec.audit.inversion.lm import LanguageModel
 from vec2vec.audit.inversion.measures import token_f1
 from vec2vec.audit.inversion.section import random_like
-from vec2vec.audit.inversion.vocabulary import Vocabulary, cut_texts, find_tokenizer
+from vec2vec.audit.inversion.vocabulary import Vocabulary, cut_as_seen, cut_texts, find_tokenizer
 from vec2vec.encoders import Encoder, encode, get_encoder
 from vec2vec.errors import ArtifactError, ConfigError, DimensionError, InputError, OutputError
 
@@ -243,6 +243,7 @@ def test_the_global_generator_is_left_alone(texts, vectors, encoder):
 def test_texts_are_cut_where_the_vectors_stop(encoder):
     tokenizer = find_tokenizer(encoder)
     assert cut_texts(tokenizer, ["the river, and more", "old"], 2) == ["the river", "old"]
+    assert cut_as_seen(encoder, ["the " * 20, "old"]) == ["the " * 15 + "the", "old"]
 
 
 def test_rare_tokens_are_unknown_and_never_written(encoder):

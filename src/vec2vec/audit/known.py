@@ -15,6 +15,7 @@ from vec2vec.audit.inversion.judge import EndpointJudge
 from vec2vec.audit.inversion.lm import LanguageModel
 from vec2vec.audit.inversion.section import Tools
 from vec2vec.audit.inversion.training import TrainingStep, train_inverter
+from vec2vec.audit.inversion.vocabulary import find_tokenizer
 from vec2vec.audit.settings import AuditSettings
 from vec2vec.encoders import Encoder, embed, encode
 from vec2vec.errors import InputError
@@ -85,7 +86,9 @@ class Words:
             return False
         if known.encoder is None or reference.texts is None:
             raise InputError("to recover texts, give the known encoder and a reference of texts, or leave it (none)")
-        if self.inverter not in ("train", "nearest"):
+        if self.inverter == "train":
+            find_tokenizer(known.encoder)
+        elif self.inverter != "nearest":
             self._load().check_encoder(known.encoder.identity.to_dict())
         return True
 

@@ -12,7 +12,7 @@ from vec2vec.audit.inversion.correct import Embed, Proposer, Scored, correct, ne
 from vec2vec.audit.inversion.entities import CapitalRule, NameFinder
 from vec2vec.audit.inversion.inverter import Inverter
 from vec2vec.audit.inversion.measures import TextMeasures, measure_texts
-from vec2vec.audit.inversion.vocabulary import content_tokens, cut_texts, find_tokenizer
+from vec2vec.audit.inversion.vocabulary import cut_as_seen
 from vec2vec.audit.settings import AuditSettings
 from vec2vec.encoders import Encoder
 from vec2vec.vectors import Float32, Int64
@@ -123,10 +123,8 @@ def invert(
     truths : of the same rows
     floor : invert random vectors, too
     """
-    names, cut = tools.names, None
-    if truths is not None:
-        tokenizer = find_tokenizer(tools.encoder)
-        cut = cut_texts(tokenizer, truths, content_tokens(tokenizer, tools.encoder.identity.max_tokens))
+    names = tools.names
+    cut = None if truths is None else cut_as_seen(tools.encoder, truths)
     names = names or CapitalRule.of([*tools.texts, *(cut or ())])
     recoveries: list[Recovery] = []
     kinds: list[tuple[Vectors, Float32, float]] = [("translated", translated, settings.closeness)]

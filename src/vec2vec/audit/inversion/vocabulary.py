@@ -65,6 +65,14 @@ def cut_texts(tokenizer: Tokenizer, texts: Sequence[str], tokens: int) -> list[s
     ]
 
 
+def cut_as_seen(encoder: Encoder, texts: Sequence[str]) -> list[str]:
+    """The texts as far as the vectors of an encoder saw them; whole where it does not cut them itself."""
+    if encoder.identity.max_tokens is None:
+        return list(texts)
+    tokenizer = find_tokenizer(encoder)
+    return cut_texts(tokenizer, texts, content_tokens(tokenizer, encoder.identity.max_tokens))
+
+
 class Vocabulary:
     """Texts to the token numbers of a decoder, and back.
 

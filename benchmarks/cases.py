@@ -19,7 +19,7 @@ noise      the target replaced by Gaussian noise of its mean and covariance
 shuffled   the target's principal coordinates, each permuted over the rows: its marginals, nothing joint
 disjoint   tweets on one side, MedQuAD and Brown on the other
 partial    movies and tweets on one side, movies and MedQuAD on the other
-few        the standard pair from 300 or 1,000 rows a side
+few        the standard pair from 300 to 4,000 rows a side
 =========  =============================================================================================
 """
 
@@ -140,7 +140,7 @@ def _families() -> Iterator[Case]:
         for seed in range(seeds):
             yield Case("disjoint", source, target, 8000, seed, ("tweets",), ("brown", "medquad"))
             yield Case("partial", source, target, 8000, seed, ("movies", "tweets"), ("medquad", "movies"))
-    for rows in (300, 1000):
+    for rows in (300, 1000, 2000, 4000):
         yield from (Case("few", "minilm", "use", rows, seed) for seed in range(10))
 
 

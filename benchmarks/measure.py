@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from vec2vec.machine import machine as machine
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parent.parent / "shared"
@@ -89,17 +90,6 @@ def split(shared: Path, out: Path, *options: object) -> Line:
     """Run ``split.py``; what it says it wrote."""
     said: Line = json.loads(run(sys.executable, shared / "check" / "split.py", out, *options).output)
     return said
-
-
-def machine() -> str:
-    """The processor and how many of its cores this process may use."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        models = [row.split(":", 1)[1].strip() for row in info.read_text().splitlines() if row.startswith("model name")]
-        name = models[0] if models else name
-    return f"{name}, {usable} cores"
 
 
 def read_lines(path: Path) -> list[Line]:

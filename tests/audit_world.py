@@ -12,13 +12,13 @@ from vec2vec.preprocess import Preprocessor
 from vec2vec.translator import Translator, linear_translator
 from vec2vec.verdict import Verdict
 
-KINDS, HIDDEN, ROWS, LEAKED = 8, 10, 3000, 1200
+KINDS, HIDDEN, ROWS, LEAKED = 16, 8, 3000, 1200
 NAMES = tuple(f"kind {i}" for i in range(KINDS))
 ALIGNED = Verdict("aligned", 0.9, (0.8, 0.95), {}, "Aligned: said by the test.")
 # what a quick fit of the world below takes
 QUICK = {
     "guesses": 5,
-    "clusters": 12,
+    "clusters": (12,),
     "trial_rounds": 20,
     "early_rounds": 20,
     "early_rows": 500,
@@ -27,6 +27,7 @@ QUICK = {
     "rounds": 6,
     "round_rows": 1500,
     "attempts": 1,
+    "sharpening": 0,
 }
 
 

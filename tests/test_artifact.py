@@ -258,7 +258,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "config a list": (lambda folder: (folder / "config.json").write_text("[]"), "no translator of vec2vec"),
     "foreign": (lambda folder: (folder / "config.json").write_text('{"model_type": "bert"}'), "no translator"),
     "another format": (edit_config(format="something"), "no translator of vec2vec"),
-    "newer": (edit_config(format_version=2, unheard_of=1), "newer vec2vec .*format 2.*upgrade"),
+    "newer": (edit_config(format_version=3, unheard_of=1), "newer vec2vec .*format 3.*upgrade"),
     "older than any": (edit_config(format_version=0), "format_version 0"),
     "no version": (edit_config(format_version=None), "format_version None"),
     "unknown key": (edit_config(unheard_of=1), "'unheard_of'.*unknown key"),

@@ -53,5 +53,12 @@ def test_the_commands_are_understood(line: str) -> None:
 def test_its_links_lead_somewhere() -> None:
     links = set(re.findall(r"\]\(([^)#]+?)\)", README))
     local = {link for link in links if "://" not in link}
-    assert {"LICENSE", "CHANGELOG.md", "CITATION.cff", "benchmarks", "docs/images/demo.png"} == local
+    assert {
+        "LICENSE",
+        "CHANGELOG.md",
+        "CITATION.cff",
+        "benchmarks",
+        "docs/benchmarks.md",
+        "docs/images/demo.png",
+    } == local
     assert all((Path(__file__).parents[1] / link).exists() for link in local)

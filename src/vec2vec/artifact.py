@@ -14,19 +14,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vec2vec import __version__
 from vec2vec.card import model_card
 from vec2vec.errors import ArtifactError, InputError, OutputError
+from vec2vec.networks import NetworkConfig, empty_network, network_from
 from vec2vec.preprocess import Preprocessor
 from vec2vec.stores.atomic import atomic_folder, check_parent, writing
-from vec2vec.translator import Space, Translator
+from vec2vec.translator import NetworkSpace, Space, Translator
 from vec2vec.vectors import Float32, one_line
 from vec2vec.verdict import Label, Verdict
 
 FORMAT = "vec2vec-translator"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1: linear; 2: of a network. What 1 can hold is written as 1, which older versions read.
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FILES = (CONFIG, WEIGHTS, CARD)
 LEFT_BY_THE_HUB = (".cache", ".gitattributes")
@@ -39,7 +41,11 @@ class _Strict(BaseModel):
 
 
 class SpaceConfig(_Strict):
-    """A space in config.json; its arrays are the tensors `spaces.I.mean`, `.basis` and `.decode`."""
+    """A space in config.json; its arrays are the tensors `spaces.I.mean`, `.basis` and `.decode`.
+
+    Of a network's space only the mean is there; the network's own tensors are those of `vec2vec.networks.Network`, each
+    with `network.` before its name.
+    """
 
     name: str
     width: int = Field(ge=1)
@@ -65,6 +71,7 @@ class Config(_Strict):
     vec2vec_version: str
     latent_width: int = Field(ge=1)
     spaces: list[SpaceConfig] = Field(min_length=2)
+    network: NetworkConfig | None = None
     verdict: VerdictConfig | None
     record: dict[str, Any]
     weights_sha256: str
@@ -201,8 +208,12 @@ def _write_files(translator: Translator, folder: Path) -> None:
     tensors: dict[str, Float32] = {}
     for i, name in enumerate(translator.spaces):
         space = translator.space(name)
-        arrays = {"mean": space.preprocessor.mean, "basis": space.basis, "decode": space.decode}
+        arrays = {"mean": space.preprocessor.mean}
+        if isinstance(space, Space):
+            arrays |= {"basis": space.basis, "decode": space.decode}
         tensors |= {f"spaces.{i}.{what}": np.ascontiguousarray(array) for what, array in arrays.items()}
+    if translator.network is not None:
+        tensors |= {f"network.{name}": tensor.numpy() for name, tensor in translator.network.state_dict().items()}
     weights = to_safetensors(tensors, metadata={"format": FORMAT})
     _write(folder / WEIGHTS, weights)
     _write(folder / CONFIG, _config_text(translator, hashlib.sha256(weights).hexdigest()).encode())
@@ -211,9 +222,10 @@ def _write_files(translator: Translator, folder: Path) -> None:
 
 def _config_text(translator: Translator, weights_sha256: str) -> str:
     spaces = {name: translator.space(name) for name in translator.spaces}
+    network = translator.network
     tree = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": 1 if network is None else 2,
         "vec2vec_version": __version__,
         "latent_width": translator.latent_width,
         "spaces": [
@@ -225,6 +237,7 @@ def _config_text(translator: Translator, weights_sha256: str) -> str:
             }
             for name, space in spaces.items()
         ],
+        **({} if network is None else {"network": network.config.model_dump(mode="json")}),
         "verdict": None if translator.verdict is None else translator.verdict.to_dict(),
         "record": translator.record,
         "weights_sha256": weights_sha256,
@@ -263,14 +276,7 @@ def _read_folder(folder: Path, name: str | None = None) -> Translator:
     where = name or str(folder)
     config = _read_config(folder, where)
     tensors = _read_tensors(folder, where, config)
-    spaces = {
-        held.name: Space(
-            Preprocessor(tensors[f"spaces.{i}.mean"], held.radius, held.norm),
-            tensors[f"spaces.{i}.basis"],
-            tensors[f"spaces.{i}.decode"],
-        )
-        for i, held in enumerate(config.spaces)
-    }
+    spaces = _spaces(config, tensors)
     if len(spaces) < len(config.spaces):
         raise ArtifactError(f"{where}: {CONFIG} has two spaces of one name")
     verdict = None if config.verdict is None else Verdict.from_dict(config.verdict.model_dump())
@@ -278,6 +284,24 @@ def _read_folder(folder: Path, name: str | None = None) -> Translator:
         return Translator(spaces, verdict=verdict, record=config.record)
     except InputError as error:
         raise ArtifactError(f"{where}: {one_line(error)}") from error
+
+
+def _spaces(config: Config, tensors: dict[str, Float32]) -> dict[str, Space | NetworkSpace]:
+    natives = [
+        Preprocessor(tensors[f"spaces.{i}.mean"], held.radius, held.norm) for i, held in enumerate(config.spaces)
+    ]
+    if config.network is None:
+        return {
+            held.name: Space(native, tensors[f"spaces.{i}.basis"], tensors[f"spaces.{i}.decode"])
+            for i, (held, native) in enumerate(zip(config.spaces, natives, strict=True))
+        }
+    start = "network."
+    found = {name[len(start) :]: torch.from_numpy(a) for name, a in tensors.items() if name.startswith(start)}
+    network = network_from(config.network, [held.width for held in config.spaces], found)
+    return {
+        held.name: NetworkSpace(native, network, i)
+        for i, (held, native) in enumerate(zip(config.spaces, natives, strict=True))
+    }
 
 
 def _read_config(folder: Path, where: str) -> Config:
@@ -294,10 +318,15 @@ def _read_config(folder: Path, where: str) -> Config:
             f"{where}: was saved by a newer vec2vec ({tree.get('vec2vec_version')}, format {version}); this one reads "
             f"up to format {FORMAT_VERSION}: upgrade vec2vec"
         )
-    if version != FORMAT_VERSION or isinstance(version, bool):
-        raise ArtifactError(f"{where}: {CONFIG} has format_version {version!r}, expected {FORMAT_VERSION}")
+    if isinstance(version, bool) or version not in (1, FORMAT_VERSION):
+        raise ArtifactError(f"{where}: {CONFIG} has format_version {version!r}, expected 1 or {FORMAT_VERSION}")
+    if ("network" in tree) != (version == FORMAT_VERSION):
+        raise ArtifactError(f"{where}: {CONFIG} is damaged: 'network' belongs to format 2, and only to that")
     try:
-        return Config.model_validate(tree)
+        config = Config.model_validate(tree)
+        if config.network is not None and config.network.latent != config.latent_width:
+            raise ArtifactError(f"{where}: {CONFIG} is damaged: 'latent_width' is not that of the network")
+        return config
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
@@ -337,8 +366,13 @@ def _expected_shapes(config: Config) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for i, space in enumerate(config.spaces):
         shapes[f"spaces.{i}.mean"] = (space.width,)
+        if config.network is not None:
+            continue
         shapes[f"spaces.{i}.basis"] = (space.width, config.latent_width)
         shapes[f"spaces.{i}.decode"] = (config.latent_width, space.width)
+    if config.network is not None:
+        held = empty_network(config.network, [space.width for space in config.spaces]).state_dict()
+        shapes |= {f"network.{name}": tuple(tensor.shape) for name, tensor in held.items()}
     return shapes
 
 

@@ -43,7 +43,8 @@ def model_card(translator: Translator) -> str:
     sections = [
         METADATA,
         f"# Translator: {' / '.join(map(_plain, translator.spaces))}\n",
-        "Translates embeddings between the vector spaces below, by a linear map in their shared latent "
+        "Translates embeddings between the vector spaces below, by "
+        f"{'a linear map in' if translator.network is None else 'a network (vec2vec) through'} their shared latent "
         f"of {translator.latent_width} dimensions.\n",
         _table(
             ("space", "dimensions", "norm of its vectors"),

@@ -23,6 +23,10 @@ class ConfigError(Vec2VecError, ValueError):
     """A configuration key that does not exist, or a value out of its range."""
 
 
+class DivergenceError(Vec2VecError, ArithmeticError):
+    """A training whose loss is not finite, or beyond all bounds. The message names the loss and the step."""
+
+
 class ArtifactError(Vec2VecError, ValueError):
     """A saved translator that is damaged, truncated, foreign, or newer than this version of vec2vec."""
 

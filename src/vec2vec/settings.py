@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from vec2vec.errors import ConfigError
+from vec2vec.errors import ConfigError, InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 AnySettings = TypeVar("AnySettings", bound=BaseModel)
 
@@ -32,3 +39,26 @@ def make_settings(kind: type[AnySettings], settings: Mapping[str, Any], *, owner
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "settings"
         raise ConfigError(f"{key} = {first['input']!r} will not do for {owner}: {first['msg']}") from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The settings in a TOML file; InputError where it cannot be read, or is none."""
+    return parse_toml(read_text(path), str(path))
+
+
+def parse_toml(text: str, name: str) -> dict[str, Any]:
+    """The settings that a TOML text gives; InputError, which calls it `name`, where it is none."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{name} is not a TOML file: {error}") from error
+
+
+def read_text(path: Path) -> str:
+    """The file's text; InputError where it cannot be read, or is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf8")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8: {error}") from error

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,11 @@ from vec2vec.preprocess import Preprocessor
 from vec2vec.vectors import Float32, is_numeric, one_line
 from vec2vec.verdict import Verdict
 
+if TYPE_CHECKING:
+    from vec2vec.networks import Network
+
 BLOCK_VALUES = 2**22  # most values of a block of rows for the product: 16 MB
+NETWORK_ROWS = 4096  # of a block for a network, whose hidden layers may be wide
 PART_ROWS = 1024  # for what is done a value at a time
 FloatArray = npt.NDArray[np.floating[Any]]
 
@@ -46,16 +50,41 @@ class Space:
         return int(self.basis.shape[1])
 
 
+@dataclass(frozen=True, eq=False)
+class NetworkSpace:
+    """A space of a translator whose maps are a network's, tied to the latent that all its spaces share.
+
+    Attributes
+    ----------
+    preprocessor : the native geometry; z is its centred, normalised vector
+    network : the one network of all spaces (`vec2vec.networks`), for use: without gradients, in evaluation mode
+    index : which of its spaces this is
+    """
+
+    preprocessor: Preprocessor
+    network: Network
+    index: int
+
+    @property
+    def width(self) -> int:
+        return self.preprocessor.width
+
+    @property
+    def latent_width(self) -> int:
+        return self.network.config.latent
+
+
 class Translator:
     """Named vector spaces and the maps between them.
 
     A vector x of space s is translated into space t in three steps: z = (x - mean_s) / |x - mean_s|;
     z' = z @ basis_s @ decode_t; x' = mean_t + radius_t * z', brought to t's norm where t has one. The result lies where
-    t's native vectors lie, so it can be searched beside them.
+    t's native vectors lie, so it can be searched beside them. Where the spaces are those of a network, z' is its
+    B_t(T(A_s(z))) (`vec2vec.networks`).
 
     Parameters
     ----------
-    spaces : two or more, by name, with one width of the latent
+    spaces : two or more, by name, with one width of the latent: all linear, or all of one network
     verdict : the label-free judgement of the fit
     record : how the fit came about; anything that JSON can hold
 
@@ -66,16 +95,18 @@ class Translator:
 
     def __init__(
         self,
-        spaces: Mapping[str, Space],
+        spaces: Mapping[str, Space | NetworkSpace],
         *,
         verdict: Verdict | None = None,
         record: Mapping[str, Any] | None = None,
     ) -> None:
         check_names(tuple(spaces))
         latent_width = next(iter(spaces.values())).latent_width
+        self._network = _shared_network(spaces)
         for name, space in spaces.items():
-            _check_space(name, space, latent_width)
-        self._spaces = dict(spaces)
+            if isinstance(space, Space):
+                _check_space(name, space, latent_width)
+        self._spaces: dict[str, Space | NetworkSpace] = dict(spaces)
         self._maps: dict[tuple[str, str], torch.Tensor] = {}
         self.verdict = verdict
         self.record: dict[str, Any] = dict(record or {})
@@ -94,7 +125,12 @@ class Translator:
     def latent_width(self) -> int:
         return next(iter(self._spaces.values())).latent_width
 
-    def space(self, name: str) -> Space:
+    @property
+    def network(self) -> Network | None:
+        """The network that maps; None where the maps are linear."""
+        return self._network
+
+    def space(self, name: str) -> Space | NetworkSpace:
         """The space of this name, or an InputError that names the known ones."""
         if name not in self._spaces:
             near = difflib.get_close_matches(str(name), self.spaces, n=1)
@@ -156,6 +192,8 @@ class Translator:
         source, target = self.direction(source, target, reverse)
         array = self._checked(x, source)
         start, end = self.space(source).preprocessor, self.space(target).preprocessor
+        if self._network is not None:
+            return self._translate_by_network(array, source, target)
         matrix, mean = self._map(source, target), torch.tensor(end.mean)
         out = _new(len(array), end.width)
         for rows, z in _preprocessed_blocks(array, start, length=end.radius):
@@ -183,11 +221,39 @@ class Translator:
         """
         array = self._checked(x, space)
         held = self.space(space)
+        if isinstance(held, NetworkSpace):
+            return _by_network(
+                array, held.preprocessor, held.latent_width, lambda z: held.network.encode(z, held.index)
+            )
         basis = torch.tensor(held.basis)
         out = _new(len(array), held.latent_width)
         for rows, z in _preprocessed_blocks(array, held.preprocessor):
             torch.mm(torch.from_numpy(z), basis, out=torch.from_numpy(out[rows]))
         return out
+
+    def add_space(
+        self,
+        vectors: npt.ArrayLike | str | os.PathLike[str],
+        name: str,
+        references: Mapping[str, npt.ArrayLike | str | os.PathLike[str]],
+        **options: Any,
+    ) -> Translator:
+        """A translator with one more space, aligned with one that it has: see `vec2vec.align.added.add_space`.
+
+        Parameters
+        ----------
+        vectors : of the new space, unpaired with any other: an array, or a file
+        name : of the new space
+        references : vectors of a space that the translator has, by its name
+        options : seed, rows, steps, frozen, device, threads, progress, and settings of the training
+
+        Raises
+        ------
+        InputError, ConfigError : names, references or settings that will not do
+        """
+        from vec2vec.align.added import add_space
+
+        return add_space(self, vectors, name, references, **options)
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write config.json, model.safetensors and README.md (a model card) into a folder, whole or not at all.
@@ -260,10 +326,26 @@ class Translator:
 
         return push(self, repo_id, private=private, token=token, revision=revision, commit_message=commit_message)
 
+    def _translate_by_network(self, array: npt.NDArray[Any], source: str, target: str) -> Float32:
+        start, end = self.space(source), self.space(target)
+        assert isinstance(start, NetworkSpace)
+        assert isinstance(end, NetworkSpace)
+        network, pair, goal = start.network, (start.index, end.index), end.preprocessor
+        out = _by_network(array, start.preprocessor, goal.width, lambda z: network.translate(z, *pair))
+        for part in _parts(slice(0, len(out))):
+            out[part] *= np.float32(goal.radius)
+            out[part] += goal.mean
+            if goal.norm is not None:
+                _rescale(out[part], goal.norm, least=goal.least)
+        return out
+
     def _map(self, source: str, target: str) -> torch.Tensor:
         """basis_s @ decode_t as one (d_s, d_t) matrix, made once."""
         if (source, target) not in self._maps:
-            basis, decode = self.space(source).basis, self.space(target).decode
+            start, end = self.space(source), self.space(target)
+            assert isinstance(start, Space)
+            assert isinstance(end, Space)
+            basis, decode = start.basis, end.decode
             product = basis.astype(np.float64) @ decode.astype(np.float64)
             self._maps[source, target] = torch.from_numpy(product.astype(np.float32))
         return self._maps[source, target]
@@ -285,6 +367,17 @@ class Translator:
             hint = f"; '{others[0]}' has that width: is it the other direction?" if others else ""
             raise DimensionError(f"the vectors have width {width}, expected {expected} for the space '{space}'{hint}")
         return array
+
+
+def _by_network(
+    x: npt.NDArray[Any], preprocessor: Preprocessor, width: int, maps: Callable[[torch.Tensor], torch.Tensor]
+) -> Float32:
+    """The rows (n, width) that a network makes of native rows `x`, block by block."""
+    out = _new(len(x), width)
+    with torch.inference_mode():
+        for rows, z in _preprocessed_blocks(x, preprocessor, most=NETWORK_ROWS):
+            torch.from_numpy(out[rows]).copy_(maps(torch.from_numpy(z)))
+    return out
 
 
 def linear_translator(
@@ -376,6 +469,26 @@ def _checked_map(weight: FloatArray, shape: tuple[int, ...]) -> npt.NDArray[np.f
     return matrix
 
 
+def _shared_network(spaces: Mapping[str, Space | NetworkSpace]) -> Network | None:
+    """The network of all spaces, None where they are linear; an InputError where they do not belong together."""
+    networks = {id(space.network): space.network for space in spaces.values() if isinstance(space, NetworkSpace)}
+    if not networks:
+        return None
+    held = [space for space in spaces.values() if isinstance(space, NetworkSpace)]
+    network = held[0].network
+    if len(networks) > 1 or len(held) < len(spaces):
+        raise InputError("the spaces of a translator must all be linear, or all be those of one network")
+    if [space.index for space in held] != list(range(len(network.widths))):
+        raise InputError(f"the network has {len(network.widths)} spaces, in their order; got {_listed(tuple(spaces))}")
+    for (name, space), width in zip(spaces.items(), network.widths, strict=True):
+        if space.width != width:
+            raise InputError(f"space '{name}' is {space.width} wide, but {width} in the network")
+    for name, tensor in network.state_dict().items():
+        if tensor.dtype != torch.float32 or not torch.isfinite(tensor).all():
+            raise InputError(f"the network's {name} has values that are not finite, or not float32")
+    return network
+
+
 def _check_space(name: str, space: Space, latent_width: int) -> None:
     d, k = space.width, latent_width
     shapes = {
@@ -393,15 +506,17 @@ def _check_space(name: str, space: Space, latent_width: int) -> None:
 
 
 def _preprocessed_blocks(
-    x: npt.NDArray[Any], preprocessor: Preprocessor, length: float = 1.0
+    x: npt.NDArray[Any], preprocessor: Preprocessor, length: float = 1.0, most: int | None = None
 ) -> Iterator[tuple[slice, Float32]]:
     """Rows of `x` block by block: where they are, and `length` times their z, in a buffer that the next overwrites.
+
+    At most `most` rows a block.
 
     What is done a value at a time is numpy's, in one thread, on parts that stay in the cache: beside the product it
     takes little, while starting and joining torch's threads takes some 10 ms where other work keeps the cores busy.
     Blocks are large enough for few products, and small enough for a buffer that costs little to have anew.
     """
-    block_rows = max(1, min(len(x), BLOCK_VALUES // x.shape[1]))
+    block_rows = max(1, min(len(x), BLOCK_VALUES // x.shape[1], most or len(x)))
     buffer = np.empty((block_rows, x.shape[1]), dtype=np.float32)
     for start in range(0, len(x), block_rows):
         rows = slice(start, min(start + block_rows, len(x)))

@@ -24,16 +24,25 @@ def test_the_expectation_grows_with_the_consistency_and_lies_in_its_interval() -
 
 
 @pytest.mark.parametrize(("rows", "label"), [(999, "uncertain"), (1000, "aligned")])
-def test_few_rows_are_never_aligned(rows: int, label: str) -> None:
+def test_too_few_rows_are_never_aligned(rows: int, label: str) -> None:
     assert verdict_from({"consistency": 0.9, "rows": rows}).label == label
     assert verdict_from({"consistency": 0.001, "rows": rows}).label == "not aligned"
+
+
+def test_the_same_consistency_says_less_of_fewer_rows() -> None:
+    found = [expected_top1(0.3, rows) for rows in (1000, 2000, 4000, 8000)]
+    assert all(0 <= low <= expected <= high <= 1 for expected, low, high in found)
+    expected = [one for one, *_ in found]
+    assert expected[0] < expected[1] < expected[2] == expected[3]
+    assert verdict_from({"consistency": 0.6, "rows": 1000}).label == "uncertain"
+    assert verdict_from({"consistency": 0.6, "rows": 8000}).label == "aligned"
 
 
 @pytest.mark.parametrize("right", [True, False])
 def test_a_second_opinion_tells_a_right_map_from_a_wrong_one(
     world: Any, monkeypatch: pytest.MonkeyPatch, right: bool
 ) -> None:
-    small = {"guesses": 5, "clusters": 12, "trial_rounds": 20, "early_rounds": 20, "early_rows": 500}
+    small = {"guesses": 10, "clusters": (12,), "trial_rounds": 20, "early_rounds": 20, "early_rows": 500}
     small |= {"half_rounds": 8, "half_rows": 700, "attempts": 1}
     monkeypatch.setattr(module, "SinkhornConfig", lambda: SinkhornConfig(**small))
     pairs = world.source_eval, world.target_eval if right else world.target_eval[::-1].copy()

@@ -9,12 +9,13 @@ import vec2vec
 from vec2vec.align.anchors import first_guess, match_graphs
 from vec2vec.align.base import Progress
 from vec2vec.align.judge import agreement, consistency
-from vec2vec.align.sinkhorn import Reporter, SinkhornConfig, bag, medoid, prepare, transport
+from vec2vec.align.sinkhorn import Reporter, Search, SinkhornConfig, bag, extend, prepare, transport
 from vec2vec.align.whitening import Axes, polar, unit
+from vec2vec.preprocess import Preprocessor
 
 SMALL = {
-    "guesses": 5,
-    "clusters": 12,
+    "guesses": 10,
+    "clusters": (12,),
     "trial_rounds": 20,
     "early_rounds": 20,
     "early_rows": 500,
@@ -202,14 +203,61 @@ def test_axes_whiten_by_their_exponent():
     assert torch.allclose(axes.whiten(along, 0.2).norm(dim=1), torch.ones(4000), atol=1e-5)
 
 
-def test_the_medoid_is_among_those_that_agree():
+@pytest.fixture(scope="module")
+def search(world) -> Search:
+    """From nothing, on all rows of `world`: first guesses and a generation of their children."""
+    config = SinkhornConfig(**{**SMALL, "clusters": (6, 12), "children": 4})
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    started = Search(x, y, config, np.random.default_rng(0), "test")
+    started.go_on(Reporter(None, 1.0), generations=1)
+    return started
+
+
+def known_map(world, search) -> torch.Tensor:
+    """The rotation by the held-out pairs, which the search has not seen."""
+    sides = []
+    for side, rows, held_out in (
+        (search.low_x, world.source, world.source_eval),
+        (search.low_y, world.target, world.target_eval),
+    ):
+        native = Preprocessor.fit(rows)
+        sides.append(unit(torch.from_numpy(native.apply(held_out)) @ side.axes.directions))
+    return polar(sides[0].T @ sides[1])
+
+
+def test_a_search_finds_the_map_and_ranks_it_first(world, search):
+    best = search.found[0]
+    assert agreement(best.rotation, known_map(world, search), search.low_x.rows) > 0.9
+    assert [one.score for one in search.found] == sorted((one.score for one in search.found), reverse=True)
+
+
+def test_a_search_keeps_no_candidate_twice(search):
+    rotations = [one.rotation for one in search.found]
+    assert 1 <= len(rotations) <= search.config.children
+    alike = [agreement(a, b, search.probes[0], 500) for i, a in enumerate(rotations) for b in rotations[:i]]
+    assert max(alike, default=0.0) < 0.97
+
+
+def test_a_witness_says_nothing_of_axes_that_its_rows_cannot_tell_apart():
+    """128 rows are enough for no more than 32 axes."""
     rng = np.random.default_rng(0)
-    right = ortho_group.rvs(12, random_state=0)
-    near = [polar(torch.from_numpy((right + 0.1 * rng.standard_normal((12, 12))).astype(np.float32))) for _ in range(3)]
-    wrong = [torch.from_numpy(ortho_group.rvs(12, random_state=i).astype(np.float32)) for i in (1, 2, 3, 4)]
-    probe = unit(torch.from_numpy(rng.standard_normal((500, 12)).astype(np.float32)))
-    chosen = medoid([*wrong, *near], probe)
-    assert agreement(chosen, torch.from_numpy(right.astype(np.float32)), probe) > 0.95
+    source, target = (rng.standard_normal((128, width)).astype(np.float32) for width in (40, 50))
+    config = SinkhornConfig(**SMALL)
+    _, (x, y) = prepare(source, target, config, torch.device("cpu"))
+    search, report = Search(x, y, config, rng, "test"), Reporter(None, 1.0)
+    search.go_on(report, generations=0)
+    witness = search.witness(report)
+    assert witness.shape == (40, 50)
+    assert not witness[32:].any()
+    assert not witness[:, 32:].any()
+    torch.testing.assert_close(witness[:32, :32] @ witness[:32, :32].T, torch.eye(32), atol=1e-4, rtol=0)
+
+
+def test_an_extended_map_keeps_what_was_known():
+    known = torch.from_numpy(ortho_group.rvs(5, random_state=0)).float()
+    extended = extend(known, (8, 12), np.random.default_rng(0))
+    torch.testing.assert_close(extended[:5, :5], known, atol=1e-2, rtol=0)
+    torch.testing.assert_close(extended @ extended.T, torch.eye(8), atol=1e-4, rtol=0)
 
 
 def test_consistency_is_one_for_equal_maps_and_chance_for_unrelated_ones():

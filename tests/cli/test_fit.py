@@ -38,6 +38,7 @@ class Fit:
     verdict: Verdict
     translator: Translator
     skipped: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Fitter:

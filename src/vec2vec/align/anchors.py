@@ -19,6 +19,7 @@ from vec2vec.align.whitening import unit
 
 SHARPNESS = (1.0, 100.0)  # the inverse temperature of the match, from first to last step
 STEPS = 60
+MANY_CLUSTERS = 50  # with more, fewer starts
 BALANCING = 10  # Sinkhorn iterations of a step
 MIN_EXPONENT = -60.0  # of a match's kernel: what is less cannot be balanced in float32
 PROFILE_WEIGHT = 3.0  # of the likeness of sorted similarity profiles, in a start
@@ -52,9 +53,11 @@ def first_guess(x: torch.Tensor, y: torch.Tensor, *, clusters: int, starts: int,
     """
     clusters = max(4, min(clusters, min(len(x), len(y)) // 8))
     centres_x, centres_y = (_centroids(side, clusters, rng) for side in (x, y))
+    starts = max(1, min(starts, starts * MANY_CLUSTERS // clusters))  # the work grows with the square of the clusters
     similar_x, similar_y = unit(centres_x) @ unit(centres_x).T, unit(centres_y) @ unit(centres_y).T
     similar_y = _same_distribution(similar_y, similar_x)
-    match, energy = match_graphs(similar_x, similar_y, starts, _generator(rng))
+    with threadpool_limits(1):  # small products: more threads wait for one another longer than they work
+        match, energy = match_graphs(similar_x, similar_y, starts, _generator(rng))
     return Guess((centres_x.T @ match @ centres_y).to(x.device), energy)
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from vec2vec.errors import ConfigError
 from vec2vec.preprocess import Preprocessor
 from vec2vec.settings import make_settings
-from vec2vec.translator import Space, Translator, linear_spaces
+from vec2vec.translator import NetworkSpace, Space, Translator, linear_spaces
 from vec2vec.vectors import BadRow
 from vec2vec.verdict import Verdict
 
@@ -30,6 +30,7 @@ class Progress:
     step, total : of this stage
     score : the current label-free score, None where there is none yet
     remaining : seconds that the whole fit may still take, None where that is unknown
+    losses : of a training, by name
     """
 
     stage: str
@@ -37,6 +38,7 @@ class Progress:
     total: int
     score: float | None = None
     remaining: float | None = None
+    losses: Mapping[str, float] = field(default_factory=dict)
 
 
 ProgressCallback = Callable[[Progress], None]
@@ -90,7 +92,7 @@ class LinearFit:
 
 @dataclass(frozen=True, eq=False)
 class SpaceFit:
-    """What a linear fitter gives that makes the spaces itself: their bases decide the latent.
+    """What a fitter gives that makes the spaces itself: linear ones whose bases decide the latent, or a network's.
 
     Attributes
     ----------
@@ -99,12 +101,12 @@ class SpaceFit:
     verdict : None where the method does not judge itself
     """
 
-    source: Space
-    target: Space
+    source: Space | NetworkSpace
+    target: Space | NetworkSpace
     history: list[dict[str, Any]]
     verdict: Verdict | None = None
 
-    def spaces(self) -> tuple[Space, Space]:
+    def spaces(self) -> tuple[Space | NetworkSpace, Space | NetworkSpace]:
         """The two spaces of the translator."""
         return self.source, self.target
 
@@ -156,6 +158,7 @@ class Method:
 
 METHODS: dict[str, Method] = {
     "sinkhorn": Method("vec2vec.align.sinkhorn", "SinkhornConfig"),
+    "vec2vec": Method("vec2vec.align.adversarial", "Vec2VecConfig"),
     "mini": Method("vec2vec.align.mini", "MiniConfig"),
     "few-pairs": Method("vec2vec.align.few_pairs", "FewPairsConfig", pairs=True),
     "procrustes": Method("vec2vec.align.paired", "ProcrustesConfig", "fit_procrustes", pairs=True),

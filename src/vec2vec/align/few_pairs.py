@@ -21,12 +21,13 @@ from vec2vec.align.sinkhorn import (
     bagging_work,
     final_schedule,
     final_work,
+    finish,
     half_work,
     judge,
-    linear_spaces,
     prepare,
     refine,
     refine_half,
+    sharpening_work,
 )
 from vec2vec.align.whitening import Axes, polar, unit
 from vec2vec.preprocess import Preprocessor
@@ -70,7 +71,7 @@ def fit(
     rng = np.random.default_rng(seed)
     natives, (x, y) = prepare(source, target, config, device or torch.device("cpu"))
     work = 3 * half_work(x, y, config) + bagging_work(x, y, config) + final_work(x, y, config)
-    report = Reporter(progress, work)
+    report = Reporter(progress, work + sharpening_work(config))
     a = _along(x.axes, natives[0], pairs[0])
     b = _along(y.axes, natives[1], pairs[1])
     order = torch.from_numpy(rng.permutation(len(a))).to(a.device)
@@ -83,8 +84,8 @@ def fit(
     start = bag([first], x, y, config, rng, report, known)
     rotation = refine(x, y, start, final_schedule(config), rng, report, "all rows", known)
     verdict = judge(rotation, (witnesses[0], witnesses[1]), x, y, config.whitening, rng)
-    source_space, target_space = linear_spaces(natives, (x, y), rotation, config.whitening)
-    return SpaceFit(source_space, target_space, report.history, verdict)
+    spaces = finish(natives, (x, y), rotation, verdict, config, rng, report)
+    return SpaceFit(*spaces, report.history, verdict)
 
 
 def _from_pairs(

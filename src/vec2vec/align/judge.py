@@ -6,25 +6,32 @@ common: where both failed, they failed differently. So the evidence is how well 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
 from vec2vec.align.whitening import unit
 from vec2vec.verdict import Verdict
 
+Map = torch.Tensor | Callable[[torch.Tensor], torch.Tensor]  # a matrix (r, s), or a function of rows (n, r)
 POOL = 4096  # the pool that the expected top-1 speaks of
 ALIGNED, NOT_ALIGNED = 0.3, 0.05  # of the expected top-1
 LEAST_ROWS = 1000  # below, two maps find one another's translations by chance too often to call them aligned
+ENOUGH_ROWS = 4000  # below, few axes are compared, and maps agree in these before they tell single texts apart
 CALIBRATION = (  # logit of the consistency, expected top-1, and the interval that most cases fell into
     (-6.0, 0.00, 0.00, 0.05),
     (-4.5, 0.01, 0.00, 0.12),
     (-3.8, 0.01, 0.00, 0.20),
     (-3.2, 0.02, 0.00, 0.50),
-    (-2.9, 0.05, 0.00, 0.55),
-    (-2.2, 0.30, 0.05, 0.65),
-    (-1.4, 0.58, 0.25, 0.80),
-    (1.4, 0.74, 0.45, 0.88),
-    (4.6, 0.82, 0.58, 0.96),
+    (-2.9, 0.04, 0.00, 0.55),
+    (-2.2, 0.12, 0.01, 0.65),
+    (-1.4, 0.18, 0.01, 0.72),
+    (-0.8, 0.25, 0.02, 0.78),
+    (-0.3, 0.42, 0.10, 0.82),
+    (0.1, 0.58, 0.25, 0.85),
+    (1.4, 0.76, 0.50, 0.92),
+    (4.6, 0.85, 0.60, 0.97),
 )
 
 
@@ -44,8 +51,8 @@ def consistency(first: torch.Tensor, second: torch.Tensor) -> float:
 
 
 def gather_evidence(
-    rotation: torch.Tensor,
-    witnesses: tuple[torch.Tensor, torch.Tensor],
+    rotation: Map,
+    witnesses: tuple[Map, Map],
     x: torch.Tensor,
     y: torch.Tensor,
     rng: np.random.Generator,
@@ -54,7 +61,7 @@ def gather_evidence(
 
     Parameters
     ----------
-    rotation : (r, s), the map that is judged
+    rotation : the map that is judged
     witnesses : two maps found independently on disjoint halves of the rows
     x, y : (n, r) and (m, s) unit rows
 
@@ -69,7 +76,7 @@ def gather_evidence(
     """
     pool = min(POOL, len(x))
     sample = x[torch.from_numpy(rng.permutation(len(x))[:pool]).to(x.device)]
-    first, second, final = (unit(sample @ one) for one in (*witnesses, rotation))
+    first, second, final = (unit(_mapped(sample, one)) for one in (*witnesses, rotation))
     order = torch.from_numpy(rng.permutation(len(y))).to(y.device)
     queries, natives = y[order[: min(1024, len(y) // 4)]], y[order[min(1024, len(y) // 4) :]]
     native_nearest = (queries @ natives.T).amax(dim=1)
@@ -83,6 +90,10 @@ def gather_evidence(
         "spread": float(native_nearest.std()),
         "rows": float(min(len(x), len(y))),
     }
+
+
+def _mapped(rows: torch.Tensor, one: Map) -> torch.Tensor:
+    return rows @ one if isinstance(one, torch.Tensor) else one(rows)
 
 
 def _own_nearest(queries: torch.Tensor, pool: torch.Tensor) -> float:
@@ -103,7 +114,7 @@ def verdict_from(evidence: dict[str, float]) -> Verdict:
     Verdict: `aligned` where the expected top-1 among 4,096 is 0.3 or more, `not aligned` where it is below 0.05, and
     `uncertain` between, or where fewer than 1,000 rows would be all that speaks for `aligned`.
     """
-    expected, low, high = expected_top1(evidence["consistency"])
+    expected, low, high = expected_top1(evidence["consistency"], evidence["rows"])
     words = f"expected top-1 among {POOL:,}: {expected:.2f} ({low:.2f} to {high:.2f})"
     found = f"two fits on disjoint halves find one another's translations in {evidence['consistency']:.0%} of cases"
     if expected >= ALIGNED and evidence["rows"] >= LEAST_ROWS:
@@ -115,9 +126,19 @@ def verdict_from(evidence: dict[str, float]) -> Verdict:
     return Verdict("uncertain", expected, (low, high), evidence, sentence)
 
 
-def expected_top1(consistency: float) -> tuple[float, float, float]:
-    """Top-1 among 4,096 to expect at a consistency, and its interval, from benchmarks/verdict_calibration.py."""
+def expected_top1(consistency: float, rows: float = ENOUGH_ROWS) -> tuple[float, float, float]:
+    """Top-1 among 4,096 to expect, and its interval, from benchmarks/verdict_calibration.py.
+
+    Parameters
+    ----------
+    consistency : of two witnesses, see `consistency`
+    rows : of the smaller side; where they are few, the odds of the consistency count in proportion to them
+    """
     logit = float(np.log(max(consistency, 1e-4) / max(1.0 - consistency, 1e-4)))
     at, *curves = np.array(CALIBRATION).T
     expected, low, high = (float(np.interp(logit, at, curve)) for curve in curves)
+    if rows < ENOUGH_ROWS:
+        odds = float(np.exp(logit)) * rows / ENOUGH_ROWS
+        expected = min(expected, odds / (1.0 + odds))
+        low = min(low, expected / 3)
     return expected, low, high

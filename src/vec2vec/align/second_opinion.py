@@ -5,18 +5,19 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from vec2vec.align.judge import gather_evidence, verdict_from
-from vec2vec.align.sinkhorn import Reporter, SinkhornConfig, independent_witnesses, prepare
-from vec2vec.align.whitening import polar
-from vec2vec.translator import Space
+from vec2vec.align.judge import Map, gather_evidence, verdict_from
+from vec2vec.align.sinkhorn import Reporter, SinkhornConfig, distinct_axes, independent_witnesses, prepare
+from vec2vec.align.whitening import Axes, polar, unit
+from vec2vec.translator import NetworkSpace, Space
 from vec2vec.vectors import Float32
 from vec2vec.verdict import Verdict
 
+AnySpace = Space | NetworkSpace
 LEAST_ROWS = 256  # of a side: halves of fewer have no clusters to speak of
 
 
 def second_opinion(
-    spaces: tuple[Space, Space], source: Float32, target: Float32, *, seed: int, device: torch.device
+    spaces: tuple[AnySpace, AnySpace], source: Float32, target: Float32, *, seed: int, device: torch.device
 ) -> Verdict | None:
     """Judge the map between two spaces by witnesses of its own (`vec2vec.align.sinkhorn`), without pairs.
 
@@ -38,11 +39,29 @@ def second_opinion(
     config = SinkhornConfig()
     rng = np.random.default_rng(seed)
     _, (x, y) = prepare(source, target, config, device)
+    axes = distinct_axes(x, y)
+    x, y = x.strongest(axes), y.strongest(axes)
     witnesses = independent_witnesses(x, y, config, rng, Reporter(None, 1.0))
     a, b = (side.axes.whiten(side.rows, config.whitening) for side in (x, y))
-    into, out_of = (torch.from_numpy(m).to(a) for m in (spaces[0].basis, spaces[1].decode))
-    left, right = x.axes, y.axes
-    along = (left.directions * left.scale(config.whitening)).T @ into @ out_of @ right.directions
-    judged = polar(along / right.scale(config.whitening))
+    judged = _in_their_axes(spaces, x.axes, y.axes, config.whitening)
     opinions = [gather_evidence(judged, (judged, witness), a, b, rng) for witness in witnesses]
     return verdict_from(min(opinions, key=lambda one: one["consistency"]))
+
+
+def _in_their_axes(spaces: tuple[AnySpace, AnySpace], left: Axes, right: Axes, whitening: float) -> Map:
+    """The map between two spaces, as one between whitened rows along their axes."""
+    source, target = spaces
+    native = left.directions * left.scale(whitening)  # back from a whitened row, but for its length
+    if isinstance(source, Space) and isinstance(target, Space):
+        into, out_of = (torch.from_numpy(m).to(native) for m in (source.basis, target.decode))
+        return polar(native.T @ into @ out_of @ right.directions / right.scale(whitening))
+    assert isinstance(source, NetworkSpace)
+    assert isinstance(target, NetworkSpace)
+    network, pair = source.network, (source.index, target.index)
+
+    def translated(rows: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            z = network.translate(unit(rows @ native.T).cpu(), *pair)
+        return z.clone().to(rows) @ right.directions / right.scale(whitening)
+
+    return translated

@@ -1,8 +1,9 @@
 """Sinkhorn-Procrustes, the fast default: alternate optimal transport between samples and a rotation.
 
-Read from top to bottom: `fit` prepares both sides, `witness` solves the problem from nothing on one half of the rows,
-twice; where the two are consistent, `bag` solves it again on other halves, from what the two say of the strongest axes;
-`refine` improves the mean of all on all rows, and `vec2vec.align.judge` says how much to trust it.
+Read from top to bottom: `fit` prepares both sides; `Search` solves the problem from nothing on one half of the rows,
+twice, roughly and in the strongest axes, and refines what it found; where the two are consistent, `bag` solves it again
+on other halves, from what the two say of the strongest axes; `refine` improves the mean of all on all rows,
+`vec2vec.align.judge` says how much to trust it, and `vec2vec.align.sharpen` adapts what was found to a plain search.
 
 Each round of `refine` draws a sample of either side, transports the mapped source onto the target by entropic optimal
 transport, and rotates the source onto the barycentres of its transport plan (Wasserstein-Procrustes: Grave et al. 2018,
@@ -14,16 +15,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from pydantic import Field
 
-from vec2vec.align.anchors import Guess, first_guess
+from vec2vec.align.anchors import first_guess
 from vec2vec.align.base import FitConfig, Progress, ProgressCallback, SpaceFit
-from vec2vec.align.judge import agreement, consistency, gather_evidence, verdict_from
+from vec2vec.align.judge import ENOUGH_ROWS, agreement, consistency, gather_evidence, verdict_from
+from vec2vec.align.sharpen import sharper_decode
 from vec2vec.align.whitening import Axes, polar, thin_svd, unit
 from vec2vec.preprocess import Preprocessor
 from vec2vec.translator import Space
@@ -33,8 +35,11 @@ from vec2vec.verdict import Verdict
 MIN_EXPONENT = -80.0  # exp of less is zero in float32
 PROBE_ROWS = 2000  # of a side, to measure a similarity's spread and a candidate's score
 PROBE_TEMPERATURE = 0.15  # of the transport that witnesses are compared by
-ROUND_WORK, GUESS_WORK = 3.0, 20.0  # what a round and a first guess cost at any size, as `Schedule.work` counts
+ROUND_WORK, GUESS_WORK, SHARPENING_WORK = 3.0, 20.0, 15.0  # of any size, as `Schedule.work` counts
 FAINT = 1e-4  # a random direction beside a known one of length 1, which it must not turn
+TRIAL_SHARE = 0.1  # of a round's cost, of one in the strongest axes alone
+ROWS_PER_AXIS, LEAST_AXES = 32, 32  # with fewer than ENOUGH_ROWS
+SAME = 0.97  # agreement of two candidates from which on the worse adds nothing
 CONSENT = 0.1  # consistency of two witnesses on the probe from which on they are taken to be right together
 
 
@@ -45,29 +50,37 @@ class SinkhornConfig(FitConfig):
     ----------
     whitening : exponent of the partial whitening that the refinement ends with, 0 (none) to 0.5 (full)
     axes : principal axes of a space that take part, at most
-    attempts : at either half, at most, while no two maps from different halves are consistent
+    search_axes : the strongest, in which the search from nothing takes place, at most
+    attempts : at either half, at most, while the best candidates of the two are not consistent
     guesses : first guesses of an attempt
-    clusters, starts, cluster_rows : of a first guess
+    generations, children : of further attempts; a child is the mean of two candidates, refined
+    clusters : of the first guesses, one number after the other
+    starts, cluster_rows : of a first guess
     temperature : of the transport within a half, first to last, in standard deviations of the similarities
     balancing : Sinkhorn iterations of a round
-    trial_rounds : the refinement by which one of two likely guesses is chosen
-    early_rounds, early_rows : the refinement of that one; rows of the source, twice as many of the target
+    trial_rounds, trial_rows : the refinement of a candidate; rows of the source, twice as many of the target
+    early_rounds, early_rows : the refinement of the best one
     half_rounds, half_rows : the refinement within a half that follows
     bags : further divisions into halves, either half giving one more map to the mean
     kept_axes : the strongest, of which such a map starts with what is known; of the others it starts with nothing
     rounds, round_rows : the refinement on all rows
+    sharpening : steps by which, at last, the map of either direction is adapted to a plain search; 0 for none
     """
 
     whitening: float = Field(default=0.2, ge=0.0, le=0.5)
     axes: int = Field(default=512, ge=2)
+    search_axes: int = Field(default=64, ge=2)
     attempts: int = Field(default=2, ge=1)
-    guesses: int = Field(default=10, ge=1)
-    clusters: int = Field(default=50, ge=4)
+    guesses: int = Field(default=16, ge=1)
+    generations: int = Field(default=5, ge=0)
+    children: int = Field(default=12, ge=2)
+    clusters: tuple[Annotated[int, Field(ge=4)], ...] = (20, 40, 80, 160)
     starts: int = Field(default=24, ge=1)
     cluster_rows: int = Field(default=6_000, ge=64)
     temperature: tuple[float, float] = (0.25, 0.1)
     balancing: int = Field(default=8, ge=1)
-    trial_rounds: int = Field(default=30, ge=1)
+    trial_rounds: int = Field(default=25, ge=1)
+    trial_rows: int = Field(default=700, ge=16)
     early_rounds: int = Field(default=50, ge=1)
     early_rows: int = Field(default=1_000, ge=16)
     half_rounds: int = Field(default=24, ge=1)
@@ -76,6 +89,7 @@ class SinkhornConfig(FitConfig):
     kept_axes: int = Field(default=30, ge=2)
     rounds: int = Field(default=30, ge=1)
     round_rows: int = Field(default=6_000, ge=16)
+    sharpening: int = Field(default=60, ge=0)
 
 
 @dataclass(frozen=True)
@@ -126,10 +140,20 @@ class Side:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def width(self) -> int:
+        """Of the rows."""
+        return self.rows.shape[1]
+
     def draw(self, count: int, whitening: float, rng: np.random.Generator) -> torch.Tensor:
         """At most `count` different rows, in random order, whitened."""
         chosen = torch.from_numpy(rng.permutation(len(self.rows))[:count]).to(self.rows.device)
         return self.axes.whiten(self.rows[chosen], whitening)
+
+    def strongest(self, count: int) -> Side:
+        """The same rows along the strongest axes only."""
+        axes = Axes(self.axes.directions[:, :count].contiguous(), self.axes.variance[:count])
+        return Side(unit(self.rows[:, :count]), axes)
 
     def halves(self, rng: np.random.Generator) -> tuple[Side, Side]:
         """Two sides of disjoint rows."""
@@ -174,14 +198,61 @@ def fit(
     """
     rng = np.random.default_rng(seed)
     native, (x, y) = prepare(source, target, config, device or torch.device("cpu"))
+    axes = distinct_axes(x, y)
+    x, y = x.strongest(axes), y.strongest(axes)
     work = 2 * witness_work(x, y, config) + bagging_work(x, y, config) + final_work(x, y, config)
+    work += sharpening_work(config)
     report = Reporter(progress, work)
     witnesses = independent_witnesses(x, y, config, rng, report)
     start = consensus(witnesses, x, y, config, rng, report)
     rotation = refine(x, y, start, final_schedule(config), rng, report, "all rows")
     verdict = judge(rotation, witnesses, x, y, config.whitening, rng)
-    source_space, target_space = linear_spaces(native, (x, y), rotation, config.whitening)
-    return SpaceFit(source_space, target_space, report.history, verdict)
+    spaces = finish(native, (x, y), rotation, verdict, config, rng, report)
+    return SpaceFit(*spaces, report.history, verdict)
+
+
+def finish(
+    natives: list[Preprocessor],
+    sides: tuple[Side, Side],
+    rotation: torch.Tensor,
+    verdict: Verdict,
+    config: SinkhornConfig,
+    rng: np.random.Generator,
+    report: Reporter,
+) -> tuple[Space, Space]:
+    """The spaces of a map; where it is not known to have failed, sharpened (`vec2vec.align.sharpen`)."""
+    spaces = linear_spaces(natives, sides, rotation, config.whitening)
+    if verdict.label == "not aligned" or not config.sharpening:
+        report.expect(-sharpening_work(config))
+        return spaces
+    (x, y), (source, target) = sides, spaces
+    forward = sharpened((source, target), (x, y), rotation, config, rng, report, "sharpening")
+    backward = sharpened((target, source), (y, x), rotation.T, config, rng, report, "sharpening, back")
+    return replace(source, decode=backward), replace(target, decode=forward)
+
+
+def sharpened(
+    spaces: tuple[Space, Space],
+    sides: tuple[Side, Side],
+    rotation: torch.Tensor,
+    config: SinkhornConfig,
+    rng: np.random.Generator,
+    report: Reporter,
+    stage: str,
+) -> Float32:
+    """The target's decode, adapted to the transport plans of a map (r, s) at the temperature that it was refined at."""
+    mapped, natives = (side.axes.whiten(side.rows, config.whitening) for side in sides)
+    mapped = mapped @ rotation
+    temperature = final_schedule(config).temperature[1]
+
+    def plan_of(queries: torch.Tensor, pool: torch.Tensor) -> torch.Tensor:
+        kernel, u, v = balanced(mapped[queries], natives[pool], temperature, config.balancing)
+        return kernel.mul_(v).mul_(len(queries) * u[:, None])
+
+    def step(number: int, shared: float) -> None:
+        report(stage, number, config.sharpening, shared, SHARPENING_WORK)
+
+    return sharper_decode(spaces, sides, plan_of, config.sharpening, rng, step)
 
 
 def judge(
@@ -212,7 +283,7 @@ def prepare(
 
 def linear_spaces(
     natives: list[Preprocessor], sides: tuple[Side, Side], rotation: torch.Tensor, whitening: float
-) -> list[Space]:
+) -> tuple[Space, Space]:
     """Both spaces, rotated into the common subspace of `rotation` (r, s), their latent.
 
     A translation is scaled to a root mean square of 1, that of z; whitening and colouring alone do not keep it.
@@ -225,60 +296,125 @@ def linear_spaces(
         out_of.append(turn.T @ (side.axes.directions * scale).T)
         probes.append((side.rows[:PROBE_ROWS] / scale) @ turn)
     gains = [(probes[1 - i] @ out_of[i]).square().sum(dim=1).mean().rsqrt() for i in (0, 1)]
-    return [Space(natives[i], into[i].cpu().numpy(), (gains[i] * out_of[i]).contiguous().cpu().numpy()) for i in (0, 1)]
+    first, second = (
+        Space(natives[i], into[i].cpu().numpy(), (gains[i] * out_of[i]).contiguous().cpu().numpy()) for i in (0, 1)
+    )
+    return first, second
 
 
 def independent_witnesses(
     x: Side, y: Side, config: SinkhornConfig, rng: np.random.Generator, report: Reporter
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two maps, each found from nothing on its own half of the rows; while none are consistent, each half tries again.
+    """Two maps, each found from nothing on its own half of the rows.
 
-    Of all pairs of maps, one from either half, the most consistent.
+    While their beginnings are not consistent, either half searches on. What one half finds never reaches the other:
+    their agreement is the evidence.
     """
     halves = list(zip(x.halves(rng), y.halves(rng), strict=True))
-    probe = x.axes.whiten(x.rows[:PROBE_ROWS], config.whitening)
-    found: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
-    for attempt in range(1, config.attempts + 1):
-        if attempt > 1:
-            report.expect(2 * witness_work(x, y, config))
-        for i, (a, b) in enumerate(halves):
-            name = f"half {i + 1}" if attempt == 1 else f"half {i + 1}, attempt {attempt}"
-            found[i].append(witness(a, b, config, rng, report, name))
-        pairs = [(one, other) for one in found[0] for other in found[1]]
-        likeness = [consistency(unit(probe @ one), unit(probe @ other)) for one, other in pairs]
-        best = int(np.argmax(likeness))
-        if likeness[best] > CONSENT:
+    searches = [Search(a, b, config, rng, f"half {i}") for i, (a, b) in enumerate(halves, 1)]
+    for attempt in range(config.attempts):
+        if attempt:
+            report.expect(2 * further_work(x, y, config))
+        for search in searches:
+            search.go_on(report, generations=config.generations if attempt else 0)
+        if searches[0].consistent_with(searches[1]):
             break
-    return pairs[best]
+    one, other = (search.witness(report) for search in searches)
+    return one, other
 
 
-def witness(
-    x: Side, y: Side, config: SinkhornConfig, rng: np.random.Generator, report: Reporter, name: str
-) -> torch.Tensor:
-    """Solve the problem from nothing: first guesses, the two likeliest tried out, the better one refined."""
-    guesses: list[Guess] = []
-    for i in range(config.guesses):
-        a, b = x.draw(config.cluster_rows, 0.0, rng), y.draw(config.cluster_rows, 0.0, rng)
-        guesses.append(first_guess(a, b, clusters=config.clusters, starts=config.starts, rng=rng))
-        report(f"first guess, {name}", i + 1, config.guesses, guesses[-1].energy, GUESS_WORK)
-    likely = [
-        medoid([polar(guess.cross) for guess in guesses], x.rows[:PROBE_ROWS]),
-        polar(max(guesses, key=lambda guess: guess.energy).cross),
-    ]
-    trial = trial_schedule(config)
-    tried = [refine(x, y, one, trial, rng, report, f"trial {i}, {name}") for i, one in enumerate(likely, 1)]
-    return refine_half(x, y, best_transport(tried, x, y, 0.0, rng), config, rng, report, name)
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A map between the strongest axes, (r, s), and the score of its transport, by which candidates compare."""
+
+    rotation: torch.Tensor
+    score: float
 
 
-def medoid(guesses: list[torch.Tensor], probe: torch.Tensor) -> torch.Tensor:
-    """The guess that the others agree with most, averaged with the two nearest to it.
+class Search:
+    """Solve the problem from nothing, roughly, in the strongest axes alone, where a round costs next to nothing.
 
-    Right guesses are alike, wrong ones are wrong in different ways.
+    First guesses at several numbers of clusters, since none suits every corpus; each refined a little; the best by the
+    score of their transport, which tells right from wrong where the energy of a guess does not. Candidates get stuck
+    where they are partly right, each in its own way: the mean of two, refined, is often better than either
+    (`generations` of these, where the guesses alone were not enough).
+
+    Attributes
+    ----------
+    x, y : the rows of the half
+    low_x, low_y : these in the strongest axes
+    found : the best candidates, in order
     """
-    likeness = np.array([[agreement(one, other, probe) for other in guesses] for one in guesses])
-    centre = int(likeness.sum(axis=1).argmax())
-    nearest = np.argsort(-likeness[centre], kind="stable")[:3]
-    return polar(torch.stack([guesses[i] for i in nearest]).mean(dim=0))
+
+    def __init__(self, x: Side, y: Side, config: SinkhornConfig, rng: np.random.Generator, name: str) -> None:
+        self.x, self.y, self.config, self.rng, self.name = x, y, config, rng, name
+        axes = min(config.search_axes, distinct_axes(x, y))
+        self.low_x, self.low_y = x.strongest(axes), y.strongest(axes)
+        self.probes = self.low_x.draw(PROBE_ROWS, 0.0, rng), self.low_y.draw(2 * PROBE_ROWS, 0.0, rng)
+        self.found: list[Candidate] = []
+
+    def go_on(self, report: Reporter, generations: int) -> None:
+        """Further guesses, then generations of mean maps."""
+        total = self.config.guesses + generations * self.config.children
+        for step in range(1, total + 1):
+            guessing = step <= self.config.guesses
+            start = self._guess(step) if guessing else self._mean_of_two()
+            self.found.append(self._candidate(start))
+            if step >= self.config.guesses and (step - self.config.guesses) % self.config.children == 0:
+                self._select()
+            work = trial_work(self.x, self.y, self.config) + (GUESS_WORK if guessing else 0.0)
+            report(f"search, {self.name}", step, total, max(one.score for one in self.found), work)
+
+    def consistent_with(self, other: Search) -> bool:
+        """Whether the best of either search translate alike."""
+        a, b = (unit(self.probes[0] @ one.found[0].rotation) for one in (self, other))
+        return consistency(a, b) > CONSENT
+
+    def witness(self, report: Reporter) -> torch.Tensor:
+        """The best candidate, refined in as many axes as the rows can tell apart; (r, s), nothing of the others."""
+        axes = max(self.low_x.width, self.low_y.width, distinct_axes(self.x, self.y))
+        x, y = self.x.strongest(axes), self.y.strongest(axes)
+        start = extend(self.found[0].rotation, (x.width, y.width), self.rng)
+        refined = refine_half(x, y, start, self.config, self.rng, report, self.name)
+        witness = refined.new_zeros(self.x.width, self.y.width)
+        witness[: x.width, : y.width] = refined
+        return witness
+
+    def _guess(self, step: int) -> torch.Tensor:
+        clusters = self.config.clusters[step % len(self.config.clusters)]
+        a, b = (side.draw(self.config.cluster_rows, 0.0, self.rng) for side in (self.low_x, self.low_y))
+        return polar(first_guess(a, b, clusters=clusters, starts=self.config.starts, rng=self.rng).cross)
+
+    def _mean_of_two(self) -> torch.Tensor:
+        one, other = self.rng.choice(len(self.found), 2, replace=len(self.found) < 2)
+        return polar(self.found[one].rotation + self.found[other].rotation)
+
+    def _candidate(self, start: torch.Tensor) -> Candidate:
+        silent = Reporter(None, 1.0)
+        rotation = refine(self.low_x, self.low_y, start, trial_schedule(self.config), self.rng, silent, self.name)
+        a, b = self.probes
+        return Candidate(rotation, transport(a @ rotation, b, PROBE_TEMPERATURE, 20)[1])
+
+    def _select(self) -> None:
+        """Keep the best, but of those that are nearly the same only one."""
+        best: list[Candidate] = []
+        for one in sorted(self.found, key=lambda candidate: -candidate.score):
+            if all(agreement(one.rotation, kept.rotation, self.probes[0], 500) < SAME for kept in best):
+                best.append(one)
+        self.found = best[: self.config.children]
+
+
+def distinct_axes(x: Side, y: Side) -> int:
+    """How many of the strongest axes the rows are enough for; more only blur what these say."""
+    rows = min(len(x), len(y))
+    return max(LEAST_AXES, rows // ROWS_PER_AXIS) if rows < ENOUGH_ROWS else max(x.width, y.width)
+
+
+def extend(known: torch.Tensor, shape: tuple[int, int], rng: np.random.Generator) -> torch.Tensor:
+    """A map of the strongest axes as one (r, s) of more, at random on the others, which it must not turn."""
+    start = FAINT * torch.from_numpy(rng.standard_normal(shape)).to(known)
+    start[: known.shape[0], : known.shape[1]] = known
+    return polar(start)
 
 
 def best_transport(
@@ -309,7 +445,7 @@ def refine_half(
 def trial_schedule(config: SinkhornConfig) -> Schedule:
     """The refinement of a first guess that shows what it is good for."""
     hot = config.temperature[0]
-    return Schedule(config.trial_rounds, config.early_rows, (hot, hot), (0.0, 0.0), (1.2, 1.2), config.balancing)
+    return Schedule(config.trial_rounds, config.trial_rows, (hot, hot), (0.0, 0.0), (1.2, 1.2), config.balancing)
 
 
 def half_schedules(config: SinkhornConfig) -> tuple[Schedule, Schedule]:
@@ -330,9 +466,21 @@ def final_schedule(config: SinkhornConfig) -> Schedule:
 
 
 def witness_work(x: Side, y: Side, config: SinkhornConfig) -> float:
-    """What `witness` costs, as `Schedule.work` counts."""
+    """What the first attempt at one half costs, as `Schedule.work` counts."""
+    guesses = config.guesses * (GUESS_WORK + trial_work(x, y, config))
+    return guesses + half_work(x, y, config)
+
+
+def further_work(x: Side, y: Side, config: SinkhornConfig) -> float:
+    """What a further attempt at one half costs, as `Schedule.work` counts."""
+    candidates = config.guesses + config.generations * config.children
+    return config.guesses * GUESS_WORK + candidates * trial_work(x, y, config)
+
+
+def trial_work(x: Side, y: Side, config: SinkhornConfig) -> float:
+    """What the refinement of a candidate costs, as `Schedule.work` counts."""
     trial = trial_schedule(config)
-    return GUESS_WORK * config.guesses + 2 * trial.rounds * trial.work(x, y) + half_work(x, y, config)
+    return TRIAL_SHARE * trial.rounds * trial.work(x, y)
 
 
 def half_work(x: Side, y: Side, config: SinkhornConfig) -> float:
@@ -348,6 +496,11 @@ def bagging_work(x: Side, y: Side, config: SinkhornConfig) -> float:
 def final_work(x: Side, y: Side, config: SinkhornConfig) -> float:
     """What the refinement on all rows costs, as `Schedule.work` counts."""
     return config.rounds * final_schedule(config).work(x, y)
+
+
+def sharpening_work(config: SinkhornConfig) -> float:
+    """What sharpening both directions costs, as `Schedule.work` counts."""
+    return 2 * config.sharpening * SHARPENING_WORK
 
 
 def consensus(
@@ -432,6 +585,15 @@ def transport(
     -------
     (n, s) tensor, row i the mean of the targets by row i of the plan; and the mean cosine of rows to their barycentres
     """
+    kernel, u, v = balanced(mapped, targets, temperature, balancing, scratch)
+    barycentres = (kernel @ (v[:, None] * targets)).mul_(len(kernel) * u[:, None])
+    return barycentres, float((unit(mapped) * unit(barycentres)).sum(dim=1).mean())
+
+
+def balanced(
+    mapped: torch.Tensor, targets: torch.Tensor, temperature: float, balancing: int, scratch: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The kernel (n, m) and the scalings u (n,) and v (m,) of the transport plan u_i K_ij v_j, see `transport`."""
     kernel = torch.mm(mapped, targets.T, out=scratch)
     epsilon = temperature * float(kernel[:PROBE_ROWS].std())
     kernel -= kernel.amax(dim=1, keepdim=True)  # every row has a 1: nothing overflows, and no row is lost
@@ -441,8 +603,7 @@ def transport(
     for _ in range(balancing):
         v = (1.0 / m) / (u @ kernel).clamp_min_(1e-37)
         u = (1.0 / n) / (kernel @ v).clamp_min_(1e-37)
-    barycentres = (kernel @ (v[:, None] * targets)).mul_(n * u[:, None])
-    return barycentres, float((unit(mapped) * unit(barycentres)).sum(dim=1).mean())
+    return kernel, u, v
 
 
 class Reporter:

@@ -10,7 +10,6 @@ import typer
 
 from vec2vec.cli.common import exit_code, say, warn
 from vec2vec.cli.corpus import BadTexts
-from vec2vec.cli.fit import read_config
 from vec2vec.cli.progress import fit_progress
 from vec2vec.cli.settings import options_of
 from vec2vec.errors import ConfigError, OutputError
@@ -105,7 +104,7 @@ def audit(
     Writes out/report.html, out/report.json and out/report.md.
     """
     _check_out(out, force=force)
-    options = options_of(read_config(config) if config else {}, settings or [], OWN)
+    options = options_of(config, settings or [], OWN)
     authority = _scope(scope)
 
     from vec2vec.audit import audit as run
@@ -123,7 +122,7 @@ def audit(
             labels=labels,
             truth=truth,
             translator=translator,
-            method=options_of({}, fit_settings or [], {"seed", "rows", "progress"}),
+            method=options_of(None, fit_settings or [], {"seed", "rows", "progress"}),
             inverter=inverter,
             lm=lm,
             names=names,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +12,7 @@ import typer
 
 from vec2vec.cli.common import BadRows, Device, exit_code, refuse_existing, say
 from vec2vec.cli.progress import fit_progress
-from vec2vec.errors import ConfigError, InputError
+from vec2vec.errors import ConfigError
 
 if TYPE_CHECKING:
     from vec2vec.align import Fit
@@ -24,6 +24,8 @@ vec2vec fit unknown.npy known.npy --out translator
 vec2vec fit dump.parquet::embedding known.npz::vectors --out translator --rows 8000 --seed 1
 
 vec2vec fit a.npy b.npy --out translator --pairs pairs.npz
+
+vec2vec fit a.npy b.npy --out translator --method vec2vec --restarts 4
 
 vec2vec fit a.npy b.npy --out translator --config settings.toml --set restarts=20
 
@@ -37,13 +39,22 @@ def fit(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the translator.")],
     method: Annotated[
-        str | None, typer.Option(help="sinkhorn (default), or mini: mini-vec2vec as published, for comparison.")
+        str | None,
+        typer.Option(
+            help="sinkhorn (default); vec2vec, a network trained from there; mini: mini-vec2vec as published."
+        ),
     ] = None,
     pairs: Annotated[
         str | None,
         typer.Option(
             help="Known pairs, 10 or more: an .npz with source and target, or a parquet with these two columns."
         ),
+    ] = None,
+    init: Annotated[
+        str | None, typer.Option(help="Start of vec2vec: sinkhorn (default), or random, the paper's setting.")
+    ] = None,
+    restarts: Annotated[
+        int | None, typer.Option(min=1, help="Trainings of vec2vec, side by side; the best is kept.")
     ] = None,
     rows: Annotated[int | None, typer.Option(min=1, help="Fit on this many random rows a side.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same translator.")] = 0,
@@ -73,9 +84,12 @@ def fit(
     """
     refuse_existing(out, force=force)
     sidecar = Path(f"{out}.skipped.jsonl")
-    options = _options(read_config(config) if config else {}, settings or [])
-    if method is not None:
-        options["method"] = method
+
+    from vec2vec.settings import read_toml
+
+    options = _options(read_toml(config) if config else {}, settings or [])
+    own = {"method": method, "init": init, "restarts": restarts}
+    options |= {key: value for key, value in own.items() if value is not None}
 
     from vec2vec.align import fit as fit_spaces
     from vec2vec.stores import check_output
@@ -97,6 +111,10 @@ def fit(
             progress=progress,
             **options,
         )
+    if (
+        os.environ.get("RANK", "0") != "0"
+    ):  # one of several processes (torchrun, accelerate launch): the first one writes
+        raise typer.Exit(exit_code(found.verdict, strict=strict))
     save(found, out, sidecar, force=force)
     typer.echo(found.verdict.sentence)
     typer.echo(f"translator written to {out}")
@@ -123,6 +141,10 @@ def save(found: Fit, out: Path, sidecar: Path, *, force: bool) -> None:
             stream.writelines(bad.to_json(input=name) for name, rows in found.skipped.items() for bad in rows)
             stream.flush()  # a full disk shows now, before the translator takes its place
         found.translator.save_pretrained(out, force=force)
+    if any(entry.get("stage") == "training" for entry in found.history):
+        from vec2vec.align.adversarial.chart import save_history
+
+        save_history(found.history, out)
     if force and not found.skipped:
         sidecar.unlink(missing_ok=True)  # it belongs to the translator that was replaced
 
@@ -142,32 +164,6 @@ _OWN_OPTIONS = {
     "source",
     "target",
 }
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Read the settings of a TOML file.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read or is not TOML.
-    """
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        try:
-            import tomli as tomllib
-        except ModuleNotFoundError:
-            raise ConfigError(
-                "--config needs Python 3.11 or later, or the package tomli: or use --set KEY=VALUE"
-            ) from None
-
-    try:
-        return tomllib.loads(path.read_text(encoding="utf8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a TOML file: {error}") from error
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

@@ -42,7 +42,7 @@ def fit_progress() -> Iterator[Callable[[Progress], None]]:
             bars.update(
                 task,
                 visible=True,
-                description=progress.stage,
+                description=progress.stage + "".join(f" {name} {value:.3g}" for name, value in progress.losses.items()),
                 completed=progress.step,
                 total=progress.total,
                 score="" if progress.score is None else f"score {progress.score:.3f}",
@@ -101,13 +101,25 @@ def _speed(progress: EmbedProgress) -> str:
     return f"{progress.rate:,.0f} rows/s{left}"
 
 
+class Every:
+    """Whether so many seconds have gone by since it last said so."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.last = time.monotonic()
+
+    def __call__(self) -> bool:
+        if time.monotonic() - self.last < self.seconds:
+            return False
+        self.last = time.monotonic()
+        return True
+
+
 def _minute_lines() -> Callable[[EmbedProgress], None]:
-    last = time.monotonic()
+    due = Every(LINE_SECONDS)
 
     def show(progress: EmbedProgress) -> None:
-        nonlocal last
-        if time.monotonic() - last >= LINE_SECONDS:
-            last = time.monotonic()
+        if due():
             total = "" if progress.total is None else f" of {progress.total:,}"
             say(f"{progress.done:,}{total} rows, {_speed(progress)}")
 

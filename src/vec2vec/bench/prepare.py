@@ -1,0 +1,270 @@
+"""What must be there before the first cell: texts divided into sets, their domains, their vectors, searches.
+
+Each `Step` makes one thing, whole or not at all, and is left out where that is there already. It runs in a process of
+its own (`vec2vec.bench.child`), so that no encoder stays in the memory of the one that runs the grid.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vec2vec.bench.config import BenchConfig, CorpusData
+from vec2vec.bench.methods import find_bench_method
+from vec2vec.bench.places import SETS, Places, used_spaces
+from vec2vec.errors import ConfigError, InputError
+
+QUERIES, DOCUMENTS = "queries", "documents"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to make.
+
+    Attributes
+    ----------
+    makes : the file or folder
+    what : a line for the progress
+    job : what the child is told
+    """
+
+    makes: Path
+    what: str
+    job: dict[str, Any]
+
+    @property
+    def done(self) -> bool:
+        return self.makes.exists()
+
+
+def steps(places: Places) -> Iterator[Step]:
+    """Everything that the experiments need, in order."""
+    config = places.config
+    used = {experiment.data for experiment in config.experiments}
+    used |= {name.partition(":")[0] for experiment in config.experiments for name in experiment.score_on}
+    searches = {name for experiment in config.experiments for name in experiment.searches}
+    for name in sorted(used):
+        data = config.data[name]
+        if isinstance(data, CorpusData) and data.texts is not None and (data.split == "hash" or data.domains):
+            what = f"dividing {name}" if data.split == "hash" else f"reading the domains of {name}"
+            yield Step(places.corpus(name), what, {"job": "corpus", "data": name})
+            count = most_pairs(config, name)
+            if data.split == "hash" and count:
+                makes = places.corpus(name) / f"{known_part(count)}.parquet"
+                yield Step(makes, f"drawing the pairs of {name}", {"job": "pairs", "data": name, "count": count})
+    for search in sorted(searches):
+        yield Step(places.search(search), f"making the search {search}", {"job": "search", "search": search})
+    for space, name in sorted(set(used_spaces(config))):
+        if name not in config.spaces[space].vectors:
+            yield from _embeddings(places, name, space)
+    for space, search in sorted(_used_in_search(config)):
+        for part in (QUERIES, DOCUMENTS):
+            makes = places.search_vectors(search, space, part)
+            yield Step(
+                makes,
+                f"embedding the {part} of {search} by {space}",
+                {
+                    "job": "embed",
+                    "texts": str(places.search(search) / f"{part}.jsonl"),
+                    "out": str(makes),
+                    "space": space,
+                    "prompt": "query" if part == QUERIES else "document",
+                },
+            )
+
+
+def _embeddings(places: Places, name: str, space: str) -> Iterator[Step]:
+    data = places.config.data[name]
+    assert isinstance(data, CorpusData)
+    if data.split != "hash":
+        makes = places.vectors(name, space)
+        texts = data.texts or ""
+        yield Step(
+            makes,
+            f"embedding {name} by {space}",
+            {"job": "embed", "texts": corpus_uri(places.config, texts), "out": str(makes), "space": space},
+        )
+        return
+    for part in _needed_sets(places.config, name, space):
+        makes = places.vectors(name, space, part)
+        yield Step(
+            makes,
+            f"embedding {name} ({part}) by {space}",
+            {"job": "embed", "texts": f"{places.corpus(name)}/{part}.parquet", "out": str(makes), "space": space},
+        )
+
+
+def _needed_sets(config: BenchConfig, data: str, space: str) -> list[str]:
+    """The sets of a corpus, divided by a hash, that a space is needed on."""
+    needed = set()
+    for experiment in config.experiments:
+        if data in {name.partition(":")[0] for name in experiment.score_on or (experiment.data,)}:
+            needed |= {"held_out" for pair in experiment.spaces if space in pair}
+        if experiment.data == data:
+            needed |= {"source" for pair in experiment.spaces if space == pair[0]}
+            needed |= {"target" for pair in experiment.spaces if space == pair[1]}
+            count = most_pairs(config, data)
+            if count:
+                needed |= {known_part(count) for pair in experiment.spaces if space in pair}
+    return sorted(needed)
+
+
+def known_part(count: int) -> str:
+    """The name of the set of texts that known pairs are drawn from, where a hash divides the corpus."""
+    return f"pairs-{count}"
+
+
+def most_pairs(config: BenchConfig, data: str) -> int:
+    """The most known pairs that any method is given of these data."""
+    counts = [0]
+    for experiment in config.experiments:
+        if experiment.data == data:
+            for name in experiment.methods:
+                method = find_bench_method(name, config.methods)
+                if method.pairs:
+                    counts += method.entry.pairs or experiment.pairs
+    return max(counts)
+
+
+def _used_in_search(config: BenchConfig) -> set[tuple[str, str]]:
+    return {
+        (space, search)
+        for experiment in config.experiments
+        for search in experiment.searches
+        for pair in experiment.spaces
+        for space in pair
+    }
+
+
+# --- in the child -----------------------------------------------------------------------------------------------------
+
+
+def perform_step(places: Places, job: dict[str, Any]) -> None:
+    """Make what a step makes."""
+    if job["job"] == "corpus":
+        make_corpus(places, job["data"])
+    elif job["job"] == "pairs":
+        write_known(places.corpus(job["data"]), job["count"])
+    elif job["job"] == "search":
+        make_search(places, job["search"])
+    else:
+        embed(places, job)
+
+
+def make_corpus(places: Places, name: str) -> None:
+    """The sets of a corpus, or its rows' domains (``domains.npz``: the names, and an index into them for each row)."""
+    from vec2vec.datasets import open_corpus, write_split
+    from vec2vec.stores.atomic import atomic_folder
+
+    data = places.config.data[name]
+    assert isinstance(data, CorpusData)
+    assert data.texts is not None
+    corpus = open_corpus(corpus_uri(places.config, data.texts), label_column=data.domains)
+    folder = places.corpus(name)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_folder(folder, lambda _: None) as made:
+        if data.split == "hash":
+            sets = made / "sets"
+            write_split(
+                corpus,
+                sets,
+                held_out=0.1,
+                rows=data.rows,
+                held_out_rows=data.held_out,
+                seed=data.seed,
+                format="parquet",
+            )
+            for file in sets.iterdir():
+                file.rename(made / file.name)
+            sets.rmdir()
+            for part in SETS:
+                if (made / f"{part}.parquet").exists() and data.domains:
+                    records = open_corpus(made / f"{part}.parquet").records()
+                    write_domains(made / f"{part}.npz", [_first(record.labels) for record in records])
+        else:
+            write_domains(made / "domains.npz", [_first(record.labels) for record in corpus.records()])
+
+
+def corpus_uri(config: BenchConfig, texts: str) -> str:
+    """A corpus as `open_corpus` takes it: a local file from the root."""
+    from vec2vec.bench.places import is_local
+
+    return config.path(texts) if is_local(texts) else texts
+
+
+def write_known(folder: Path, count: int) -> None:
+    """A random sample of the texts of the source side once more, for the pairs that some methods are told."""
+    import pyarrow.parquet as pq
+
+    from vec2vec.stores import atomic_file
+
+    table = pq.read_table(folder / "source.parquet")
+    if len(table) < count:
+        raise InputError(f"{count:,} pairs are asked for, and the source side has {len(table):,} texts")
+    chosen = np.sort(np.random.default_rng(0).choice(len(table), count, replace=False))
+    if (folder / "source.npz").exists():
+        with np.load(folder / "source.npz") as stored:
+            np.savez(folder / f"{known_part(count)}.npz", names=stored["names"], codes=stored["codes"][chosen])
+    with atomic_file(folder / f"{known_part(count)}.parquet", force=True) as stream:
+        pq.write_table(table.take(chosen), stream)
+
+
+def write_domains(path: Path, domains: list[str]) -> None:
+    names, codes = np.unique(np.array(domains, np.str_), return_inverse=True)
+    np.savez(path, names=names, codes=codes.astype(np.int32))
+
+
+def _first(labels: tuple[str, ...]) -> str:
+    return labels[0] if labels else ""
+
+
+def make_search(places: Places, name: str) -> None:
+    """``queries.jsonl``, ``documents.jsonl`` and ``relevant.json`` of a search."""
+    from vec2vec.datasets.search import known_items, read_beir
+    from vec2vec.stores.atomic import atomic_folder
+
+    entry = places.config.search[name]
+    if entry.kind == "beir":
+        found = read_beir(places.config.path(entry.folder or ""), entry.split)
+    else:
+        found = known_items(_passages(places, entry.data or "", entry.passages))
+    folder = places.search(name)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_folder(folder, lambda _: None) as made:
+        for part, texts in ((QUERIES, found.queries), (DOCUMENTS, found.documents)):
+            lines = (json.dumps({"id": str(i), "text": text}) + "\n" for i, text in enumerate(texts))
+            (made / f"{part}.jsonl").write_text("".join(lines), encoding="utf8")
+        (made / "relevant.json").write_text(json.dumps([list(gains.items()) for gains in found.relevant]))
+
+
+def _passages(places: Places, name: str, most: int) -> list[str]:
+    """Held-out texts of a corpus: no fit has seen them."""
+    from vec2vec.datasets import open_corpus
+
+    data = places.config.data[name]
+    assert isinstance(data, CorpusData)
+    assert data.texts is not None
+    if data.split == "hash":
+        records = open_corpus(places.corpus(name) / "held_out.parquet").records()
+        return [record.text for record in islice(records, most)]
+    texts = [record.text for record in open_corpus(corpus_uri(places.config, data.texts)).records()]
+    held = texts if data.split == "held out" else texts[-data.held_out :]
+    return held[:most]
+
+
+def embed(places: Places, job: dict[str, Any]) -> None:
+    """A file of texts by the encoder of a space, into an .npy; what a killed run had done is kept."""
+    from vec2vec.encoders import embed_file
+
+    space = places.config.spaces[job["space"]]
+    if space.encoder is None:
+        raise ConfigError(f"space '{job['space']}' has no encoder")
+    options = space.options | ({"prompt": job["prompt"]} if "prompt" in job else {})
+    Path(job["out"]).parent.mkdir(parents=True, exist_ok=True)
+    embed_file(job["texts"], job["out"], space.encoder, **options)

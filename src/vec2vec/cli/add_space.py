@@ -1,0 +1,96 @@
+"""``vec2vec add-space``: one more space for a translator, from unpaired vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vec2vec.cli.common import Device, exit_code, refuse_existing
+from vec2vec.cli.fit import parse_setting
+from vec2vec.cli.progress import fit_progress
+from vec2vec.errors import ConfigError
+
+EXAMPLES = """[bold]Examples[/bold]
+
+vec2vec add-space translator third.npy --name third --reference known=known.npy
+
+vec2vec add-space translator third.npy --name third --reference known=known.npy --steps 500 --out larger
+
+Exit code: 0 aligned, or uncertain with a warning; 3 not aligned, and then nothing is written; 2 an error."""
+
+
+def add_space(
+    translator: Annotated[str, typer.Argument(metavar="DIR", help="Folder of a translator, or a hub id.")],
+    vectors: Annotated[
+        str, typer.Argument(metavar="VECTORS", help="Vectors of the new space: a file, or file::column.")
+    ],
+    name: Annotated[str, typer.Option(help="Name of the new space.")],
+    reference: Annotated[
+        list[str],
+        typer.Option(
+            metavar="SPACE=FILE", help="Vectors of a space that the translator has; the first is aligned with."
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the result; by default it takes the place of DIR.")
+    ] = None,
+    rows: Annotated[int | None, typer.Option(min=1, help="Fit on this many random rows a side.")] = None,
+    steps: Annotated[int, typer.Option(min=0, help="Train the adapters of a network for so many steps.")] = 0,
+    unfreeze: Annotated[
+        bool, typer.Option("--unfreeze", help="Train all of the network; needs references of every space.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same adapters.")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads to use.")] = None,
+    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
+    force: Annotated[bool, typer.Option("--force", help="Replace the translator that is in --out.")] = False,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the training; may be repeated.")
+    ] = None,
+) -> None:
+    """Fit a new encoder's adapters to the latent of a translator, with the rest as it is.
+
+    Any two of its spaces are then translated, also those that were never fitted together.
+    """
+    if out is not None:
+        refuse_existing(out, force=force)
+    references = dict(map(parse_reference, reference))
+    options = dict(map(parse_setting, settings or []))
+
+    from vec2vec.translator import Translator
+
+    held = Translator.from_pretrained(translator)
+    with fit_progress() as progress:
+        larger = held.add_space(
+            vectors,
+            name,
+            references,
+            seed=seed,
+            rows=rows,
+            steps=steps,
+            frozen=not unfreeze,
+            device=device.value,
+            threads=threads,
+            progress=progress,
+            **options,
+        )
+    verdict = larger.record["added"][-1]["verdict"]
+    typer.echo(verdict["sentence"])
+    from vec2vec.verdict import Verdict
+
+    code = exit_code(Verdict.from_dict(verdict))
+    if not code:
+        larger.save_pretrained(translator if out is None else out, force=force or out is None)
+        typer.echo(
+            f"translator with the spaces {', '.join(larger.spaces)} written to {translator if out is None else out}"
+        )
+    raise typer.Exit(code)
+
+
+def parse_reference(text: str) -> tuple[str, str]:
+    """Split ``space=file``."""
+    space, equals, file = text.partition("=")
+    if not equals or not space.strip() or not file:
+        raise ConfigError(f"--reference {text}: write SPACE=FILE, such as --reference known=known.npy")
+    return space.strip(), file

@@ -1,0 +1,297 @@
+"""``fit(method="vec2vec")`` as a whole: the warm start and its guard, the verdict, one more space, the command line."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import vec2vec
+from vec2vec.align.adversarial import START, linear_network, network_config
+from vec2vec.align.adversarial.config import Vec2VecConfig
+from vec2vec.align.second_opinion import second_opinion
+from vec2vec.cli import app
+from vec2vec.errors import ConfigError, InputError
+from vec2vec.translator import NetworkSpace, Space, Translator
+from vec2vec.verdict import Verdict
+
+SMALL: dict[str, Any] = {"width": 32, "adapter_depth": 2, "backbone_depth": 2, "batch": 128, "matching_rows": 512}
+CLUSTERS, HIDDEN, ROWS = 12, 10, 1500
+
+
+class World:
+    """Clusters of unequal weights, seen through as many isometries as there are widths, in a bent space."""
+
+    def __init__(self, *widths: int) -> None:
+        rng = np.random.default_rng(1)
+        weights = np.linspace(1, 3, CLUSTERS)
+        centres = 1.5 * rng.standard_normal((CLUSTERS, HIDDEN))
+
+        def points(rows: int) -> np.ndarray:
+            chosen = rng.choice(CLUSTERS, rows, p=weights / weights.sum())
+            return centres[chosen] + 0.5 * rng.standard_normal((rows, HIDDEN))
+
+        views = [np.linalg.qr(rng.standard_normal((w, HIDDEN)))[0].T for w in widths]
+
+        def see(x: np.ndarray, view: np.ndarray) -> np.ndarray:
+            return np.asarray(x @ view + 0.5 + 0.02 * rng.standard_normal((len(x), view.shape[1])), np.float32)
+
+        self.rows = [see(points(ROWS), view) for view in views]
+        held = points(500)
+        self.held = [see(held, view) for view in views]
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World(24, 40, 30)
+
+
+@pytest.fixture(scope="module")
+def linear(world: World) -> Translator:
+    return vec2vec.fit(world.rows[0], world.rows[1], source_name="a", target_name="b").translator
+
+
+def at_start(linear: Translator, folder: Path) -> dict[str, Any]:
+    """Settings of a training that goes on from the linear start of an earlier one, which is not fitted again."""
+    folder.mkdir(exist_ok=True)
+    linear.save_pretrained(folder / START)
+    return {"checkpoint": folder, "resume": True}
+
+
+@pytest.fixture(scope="module")
+def warm(world: World, linear: Translator, tmp_path_factory: pytest.TempPathFactory) -> vec2vec.Fit:
+    settings = SMALL | at_start(linear, tmp_path_factory.mktemp("warm"))
+    return vec2vec.fit(world.rows[0], world.rows[1], "vec2vec", steps=60, check_every=20, rate=1e-3, **settings)
+
+
+def top1(found: np.ndarray, truth: np.ndarray) -> float:
+    a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (found, truth))
+    return float(((a @ b.T).argmax(axis=1) == np.arange(len(a))).mean())
+
+
+def test_step_zero_is_the_linear_translator(world: World, linear: Translator) -> None:
+    spaces = [space for name in linear.spaces if isinstance(space := linear.space(name), Space)]
+    shape = network_config(Vec2VecConfig(**SMALL), linear.latent_width)
+    network = linear_network(shape, spaces, seed=3).requires_grad_(False).eval()
+    held = {name: NetworkSpace(spaces[i].preprocessor, network, i) for i, name in enumerate(linear.spaces)}
+    start = Translator(held)
+    for i, reverse in enumerate((False, True)):
+        x = world.held[i]
+        np.testing.assert_allclose(start.translate(x, reverse=reverse), linear.translate(x, reverse=reverse), atol=1e-4)
+
+
+def test_a_warm_start_ends_as_a_network_or_as_it_began(warm: vec2vec.Fit, world: World) -> None:
+    guard = warm.history[-1]
+    assert guard["stage"] == "guard"
+    assert (warm.translator.network is None) == (guard["kept"] == "start")
+    assert warm.verdict.label == "aligned"
+    assert top1(warm.translator.translate(world.held[0]), world.held[1]) > 0.95
+    assert top1(warm.translator.translate(world.held[1], reverse=True), world.held[0]) > 0.95
+    checks = [entry for entry in warm.history if entry["stage"] == "check"]
+    assert [entry["step"] for entry in checks] == [0, 20, 40, 60]
+
+
+def test_the_guard_keeps_the_start_from_a_training_that_does_harm(
+    world: World, linear: Translator, tmp_path: Path
+) -> None:
+    off = dict.fromkeys(("stay", "matching", "cycle", "reconstruction"), 0.0)
+    settings = SMALL | at_start(linear, tmp_path) | off | {"vsp_across": 1.0, "adversarial": 1.0}
+    found = vec2vec.fit(
+        world.rows[0],
+        world.rows[1],
+        "vec2vec",
+        steps=30,
+        check_every=10,
+        rate=0.02,
+        warmup=0,
+        critic_width=16,
+        **settings,
+    )
+    assert found.history[-1] == {"stage": "guard", "kept": "start"}
+    x = world.held[0]
+    np.testing.assert_array_equal(found.translator.translate(x), linear.translate(x))
+
+
+def test_a_start_that_is_not_aligned_is_not_trained(world: World, linear: Translator, tmp_path: Path) -> None:
+    failed = Verdict("not aligned", 0.0, (0.0, 0.05), {"consistency": 0.0}, "It failed.")
+    spaces = {name: linear.space(name) for name in linear.spaces}
+    settings = SMALL | at_start(Translator(spaces, verdict=failed, record=linear.record), tmp_path)
+    found = vec2vec.fit(*world.rows[:2], "vec2vec", steps=10, **settings)
+    assert found.verdict.label == "not aligned"
+    assert found.translator.network is None
+
+
+def test_an_unrelated_target_is_not_aligned() -> None:
+    rng = np.random.default_rng(0)
+    source, target = World(24).rows[0], rng.standard_normal((ROWS, 40)).astype(np.float32)
+    settings = SMALL | {"init": "random", "steps": 30, "check_every": 15, "critic_width": 32, "batch": 64}
+    del settings["matching_rows"]
+    found = vec2vec.fit(source, target, "vec2vec", restarts=2, **settings)
+    assert found.verdict.label == "not aligned"
+    assert found.translator.network is not None
+
+
+def mixture(seed: int, latent: int = 16, clusters: int = 30, rows: int = 4000, held: int = 500) -> list[np.ndarray]:
+    """Unpaired rows of a mixture through two different random nonlinear encoders, and held-out rows through both."""
+    rng = np.random.default_rng(seed)
+    scale = 2.0 * 0.88 ** np.arange(latent)
+    centres = scale * (rng.exponential(size=(clusters, latent)) - 1)
+    weights, spread = rng.dirichlet(np.full(clusters, 2.0)), 0.35 * scale
+
+    def points(count: int) -> np.ndarray:
+        return centres[rng.choice(clusters, count, p=weights)] + spread * rng.standard_normal((count, latent))
+
+    def encoder(width: int):
+        straight = np.linalg.qr(rng.standard_normal((width, latent)))[0].T
+        into, out_of = rng.standard_normal((latent, 64)) / latent**0.5, rng.standard_normal((64, width)) / 8
+        return lambda x: (x @ straight + 0.4 * np.tanh(x @ into) @ out_of + 0.2).astype(np.float32)
+
+    first, second = encoder(40), encoder(56)
+    texts = points(held)
+    return [first(points(rows)), second(points(rows)), first(texts), second(texts)]
+
+
+def test_from_nothing_it_finds_what_nobody_told_it() -> None:
+    """A reduced form of benchmarks/adversarial.py scratch."""
+    source, target, x, y = mixture(1)
+    settings = {"width": 32, "critic_width": 48, "latent": 24, "backbone_depth": 1, "critic_depth": 2, "batch": 192}
+    settings |= {"steps": 250, "matching_rows": 512, "restarts": 2, "check_every": 125}
+    found = vec2vec.fit(source, target, "vec2vec", init="random", **settings)
+    assert found.verdict.label == "aligned"
+    assert top1(found.translator.translate(x), y) > 0.6
+    assert top1(found.translator.translate(y, reverse=True), x) > 0.6
+
+
+def test_a_second_opinion_on_a_network_is_that_on_its_linear_twin(world: World, linear: Translator) -> None:
+    network = network_translator(linear, 0.0)
+    spaces = network.space("a"), network.space("b")
+    opinion = second_opinion(spaces, *world.rows[:2], seed=0, device=torch.device("cpu"))
+    assert opinion is not None
+    assert opinion.label == "aligned"
+    assert opinion.evidence["support"] > 0.8
+
+
+def test_the_same_seed_gives_the_same_translator(world: World) -> None:
+    settings = SMALL | {
+        "init": "random",
+        "steps": 10,
+        "critic_width": 16,
+        "restarts": 2,
+        "batch": 64,
+        "relations": 4,
+        "anchors": 0,
+    }
+    x = world.held[0]
+    first, second = (
+        vec2vec.fit(*world.rows[:2], "vec2vec", seed=1, **settings).translator.translate(x) for _ in range(2)
+    )
+    np.testing.assert_array_equal(first, second)
+    other = vec2vec.fit(*world.rows[:2], "vec2vec", seed=2, **settings).translator.translate(x)
+    assert not np.array_equal(first, other)
+
+
+# --- one more space ---------------------------------------------------------------------------------------------------
+
+
+def network_translator(linear: Translator, scale: float = 0.002) -> Translator:
+    """As if the guard had let a network pass: the linear start with residual layers that do a little."""
+    spaces = [space for name in linear.spaces if isinstance(space := linear.space(name), Space)]
+    shape = network_config(Vec2VecConfig(**SMALL), linear.latent_width)
+    network = linear_network(shape, spaces, seed=3)
+    with torch.no_grad():
+        for part in (*network.inputs, network.backbone, *network.outputs):
+            part.last.weight.normal_(0, scale, generator=torch.Generator().manual_seed(0))
+    network.requires_grad_(False).eval()
+    held = {name: NetworkSpace(spaces[i].preprocessor, network, i) for i, name in enumerate(linear.spaces)}
+    return Translator(held, verdict=linear.verdict, record=linear.record)
+
+
+@pytest.mark.parametrize("kind", ["linear", "network, trained", "network, all of it trained"])
+def test_add_space(world: World, linear: Translator, kind: str) -> None:
+    old = linear if kind == "linear" else network_translator(linear)
+    references, options = {"b": world.rows[1]}, {}
+    if "trained" in kind:
+        options = {"steps": 20, "check_every": 10, "rate": 1e-4, "batch": 128, "matching_rows": 512}
+    if "all" in kind:
+        references["a"] = world.rows[0]
+        options["frozen"] = False
+    before = old.translate(world.held[0], source="a", target="b")
+    larger = old.add_space(world.rows[2], "c", references, **options)
+    assert larger.spaces == ("a", "b", "c")
+    for i, j in ((0, 2), (2, 0), (1, 2), (2, 1), (0, 1)):  # a and c never met
+        there = larger.translate(world.held[i], source="abc"[i], target="abc"[j])
+        assert top1(there, world.held[j]) > 0.9
+    if "all" not in kind:  # what was there is as it was
+        np.testing.assert_array_equal(larger.translate(world.held[0], source="a", target="b"), before)
+    assert old.spaces == ("a", "b")
+    assert larger.record["added"][0]["name"] == "c"
+    assert larger.verdict is not None
+    assert larger.verdict.label == "aligned"
+
+
+def test_add_space_refuses(world: World, linear: Translator) -> None:
+    old = network_translator(linear)
+    with pytest.raises(InputError, match="already"):
+        old.add_space(world.rows[2], "a", {"b": world.rows[1]})
+    with pytest.raises(InputError, match="no space 'd'"):
+        old.add_space(world.rows[2], "c", {"d": world.rows[1]})
+    with pytest.raises(InputError, match="reference"):
+        old.add_space(world.rows[2], "c", {})
+    with pytest.raises(ConfigError, match="nothing to train"):
+        linear.add_space(world.rows[2], "c", {"b": world.rows[1]}, steps=5)
+    with pytest.raises(InputError, match="every space"):
+        old.add_space(world.rows[2], "c", {"b": world.rows[1]}, steps=5, frozen=False)
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def test_on_the_command_line(tmp_path: Path, world: World, linear: Translator) -> None:
+    for name, rows in zip("abc", world.rows, strict=True):
+        np.save(tmp_path / f"{name}.npy", rows)
+    np.save(tmp_path / "new.npy", world.held[0])
+    runner, out = CliRunner(), tmp_path / "t"
+    start = SMALL | at_start(linear, tmp_path / "training")
+    files = [str(tmp_path / f"{name}.npy") for name in "abc"]
+    options = ["--method", "vec2vec", "--init", "sinkhorn", "--restarts", "2", "--out", str(out)]
+    options += [f"--set={key}={value}" for key, value in (start | {"steps": 20, "check_every": 10}).items()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        done = runner.invoke(app, ["fit", *files[:2], *options, "--source-name", "a", "--target-name", "b"])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "t.training.png").read_bytes().startswith(b"\x89PNG")
+    lines = [json.loads(line) for line in (tmp_path / "t.training.jsonl").read_text().splitlines()]
+    assert {entry["run"] for entry in lines if entry["stage"] == "check"} == {0, 1}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        done = runner.invoke(app, ["add-space", str(out), files[2], "--name", "c", "--reference", f"b={files[1]}"])
+    assert done.exit_code == 0, done.output
+    assert Translator.from_pretrained(out).spaces == ("a", "b", "c")
+    there = str(tmp_path / "there.npy")
+    done = runner.invoke(
+        app, ["translate", str(out), str(tmp_path / "new.npy"), "--from", "a", "--to", "c", "--out", there]
+    )
+    assert done.exit_code == 0, done.output
+    assert top1(np.load(there), world.held[2]) > 0.9
+
+
+def test_errors_on_the_command_line(tmp_path: Path, world: World) -> None:
+    np.save(tmp_path / "a.npy", world.rows[0])
+    np.save(tmp_path / "b.npy", world.rows[1])
+    files = [str(tmp_path / f"{name}.npy") for name in "ab"]
+    runner = CliRunner()
+    done = runner.invoke(app, ["fit", *files, "--out", str(tmp_path / "t"), "--method", "vec2vec", "--set", "step=3"])
+    assert done.exit_code == 2
+    assert "did you mean 'steps'" in done.output
+    done = runner.invoke(app, ["fit", *files, "--out", str(tmp_path / "t"), "--restarts", "3"])
+    assert done.exit_code == 2
+    assert "no setting 'restarts'" in done.output
+    done = runner.invoke(app, ["add-space", str(tmp_path / "t"), files[0], "--name", "c", "--reference", "b"])
+    assert done.exit_code == 2
+    assert "SPACE=FILE" in done.output

@@ -1,0 +1,3 @@
+from bench_data import data
+
+__all__ = ["data"]

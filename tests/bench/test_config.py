@@ -1,0 +1,111 @@
+"""A wrong configuration is refused before any work, in one line that says where and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from bench_data import CORPUS, FILES, UNPAIRED, WORDS, experiment, toml
+
+from vec2vec.align.base import METHODS
+from vec2vec.bench import Bench, load_config, shipped_configs
+from vec2vec.bench.methods import BUILT_IN
+from vec2vec.errors import Vec2VecError
+
+GOOD = {"data": "pairs", "methods": ["procrustes"], "pairs": [20]}
+
+
+def made(folder: Path, text: str) -> Bench:
+    path = folder / "run.toml"
+    path.write_text(text)
+    return Bench(str(path), folder / "out")
+
+
+@pytest.mark.parametrize(
+    ("part", "settings", "message"),
+    [
+        (FILES, {"methods": ["procustes"]}, "there is no method 'procustes'; did you mean 'procrustes'"),
+        (FILES, {"data": "pears"}, "there is no data 'pears'; did you mean 'pairs'"),
+        (FILES, {"methds": ["identity"]}, r"experiments\.0\.methds: is unknown; did you mean 'methods'"),
+        (FILES, {"measures": ["recall"]}, r"experiments\.0\.measures\.0"),
+        (FILES, {"pairs": []}, "needs pairs: say how many"),
+        (FILES, {"pairs": [5]}, "needs 10 pairs at least"),
+        (FILES, {"pairs": [61]}, "has 60 known pairs"),
+        (FILES, {"rows": [301], "methods": ["sinkhorn"], "pairs": []}, "has 300 rows on one side"),
+        (FILES, {"methods": ["sinkhorn"]}, "none of its methods sees pairs"),
+        (FILES, {"spaces": [["a", "b"]]}, "has its own two"),
+        (FILES, {"source_domains": ["x"]}, "has no domains"),
+        (FILES, {"searches": ["s"]}, "there is no search 's'"),
+        (UNPAIRED, {"data": "unpaired"}, "needs pairs, and data 'unpaired' has none"),
+        (
+            UNPAIRED,
+            {"data": "unpaired", "methods": ["sinkhorn"], "pairs": [], "measures": ["retrieval"]},
+            "the measure 'retrieval' needs pairs",
+        ),
+        (UNPAIRED, {"data": "unpaired", "methods": ["ot-emd"], "pairs": []}, "is scored on pairs"),
+        (UNPAIRED, {"data": "unpaired", "methods": ["sinkhorn"], "pairs": [], "score_on": ["unpaired"]}, "score_on"),
+        (FILES.replace("left.npy", "gone.npy"), {}, r"gone\.npy: there is no such file"),
+        (FILES.replace('"left-pairs', '"right-pairs'), {}, "has width 9, expected 7"),
+        (FILES.replace("source =", "sorce ="), {}, r"data\.pairs\.sorce: is unknown; did you mean 'source'"),
+        (FILES + "[methods.procrustes]\nsettings = { whitning = 0.2 }", {}, "did you mean 'whitening'"),
+        (FILES + "[methods.procrustes]\nsettings = { whitening = 7 }", {}, "whitening = 7 will not do"),
+        (FILES + "[methods.mine]\nmethod = 'minni'", {"methods": ["mine"]}, "did you mean 'mini'"),
+        (CORPUS, {"data": "texts"}, "name at least one pair of spaces"),
+        (CORPUS, {"data": "texts", "spaces": [["left", "wrong"]]}, "there is no space 'wrong'"),
+        (CORPUS, {"data": "texts", "spaces": [["left", "left"]]}, "are both 'left'"),
+        (
+            CORPUS + "[search.s]\nkind = 'known-item'\ndata = 'texts'",
+            {"data": "texts", "spaces": [["left", "right"]], "searches": ["s"], "measures": ["search"]},
+            "space 'left' has none",
+        ),
+        (CORPUS + "[spaces.third]\nencoder = 'minilmm'", {"data": "texts", "spaces": [["left", "third"]]}, "minilm"),
+        (
+            CORPUS + "[spaces.third]\nencoder = './gone'",
+            {"data": "texts", "spaces": [["left", "third"]]},
+            "there is no such folder",
+        ),
+        (CORPUS + "[spaces.third]", {"data": "texts", "spaces": [["left", "third"]]}, "neither vectors of data"),
+        (WORDS, {"data": "words", "methods": ["identity"], "pairs": []}, "is for texts"),
+        (WORDS, {"data": "words", "measures": ["neighbours"]}, "is for texts"),
+    ],
+)
+def test_what_is_wrong_is_said_before_any_work(
+    data: Path, tmp_path: Path, part: str, settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(Vec2VecError, match=message) as caught:
+        made(tmp_path, toml(data, part, experiment(**(GOOD | settings))))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_experiments_of_one_name(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(Vec2VecError, match="two experiments are named 'e'"):
+        made(tmp_path, toml(data, FILES, experiment(**GOOD), experiment(**GOOD)))
+
+
+def test_an_unknown_configuration_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(Vec2VecError, match="did you mean demo"):
+        Bench("dem", tmp_path / "out")
+    with pytest.raises(Vec2VecError, match="cannot be read"):
+        Bench("missing.toml", tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+def test_a_shipped_configuration_holds_and_names_methods_that_there_are(name: str) -> None:
+    config, text = load_config(name)
+    assert config.experiments
+    assert text.startswith("#")
+    for one in config.experiments:
+        for method in one.methods:
+            entry = config.methods.get(method)
+            assert ((entry and entry.method) or method) in BUILT_IN
+
+
+def test_every_fitter_of_the_library_is_built_in() -> None:
+    runs = {method.runs for method in BUILT_IN.values()}
+    assert set(METHODS) <= runs
+
+
+def test_the_demo_can_run_as_it_is(tmp_path: Path) -> None:
+    bench = Bench("demo", tmp_path / "out")
+    assert {cell.method for cell in bench.grid.cells.values()} >= {"sinkhorn", "few-pairs", "ot-gw-low-rank", "chance"}

@@ -1,0 +1,180 @@
+"""A run from end to end: cells in processes of their own, kill and resume, failures, tables and figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow.parquet as pq
+import pytest
+from bench_data import CORPUS, FILES, UNPAIRED, WORDS, experiment, toml
+from typer.testing import CliRunner
+
+from vec2vec.bench import Bench
+from vec2vec.bench.runner import Child
+from vec2vec.cli import app
+
+SPACES = [["left", "right"]]
+
+
+def write(folder: Path, *parts: str) -> Path:
+    path = folder / "run.toml"
+    path.write_text("\n".join(parts))
+    return path
+
+
+@pytest.fixture(scope="module")
+def ran(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """One run over every kind of data, by the command; its folder and what the command said."""
+    folder = tmp_path_factory.mktemp("ran")
+    matching = "[methods.ot-emd]\nsettings = { sample = 30 }\n"
+    common = {"spaces": SPACES, "data": "texts", "pairs": [10, 100]}
+    path = write(
+        folder,
+        toml(data, CORPUS, WORDS, matching),
+        experiment(name="texts", methods=["procrustes", "identity", "ot-emd"], **common),
+        experiment(name="words", data="words", methods=["procrustes"], pairs=[200]),
+    )
+    said = CliRunner().invoke(app, ["bench", str(path), "--out", str(folder / "out"), "--workers", "2"])
+    return folder / "out", said
+
+
+def test_a_run_writes_results_tables_and_figures(ran: tuple[Path, Any]) -> None:
+    out, said = ran
+    assert said.exit_code == 0, said.output
+    assert "5 of 5 cells are done" in said.output
+    rows = pq.read_table(out / "results.parquet").to_pylist()
+    assert {row["status"] for row in rows} == {"done"}
+    for row in rows:
+        assert row["command"].endswith(f"--only {row['cell']}")
+        assert json.loads(row["versions"]).keys() >= {"vec2vec", "numpy", "torch", "POT", "python"}
+        assert row["machine"]
+        assert row["peak_mib"] > 20
+
+    def top1(method: str, **wanted: Any) -> float:
+        wanted = {"direction": "forward", "matching": "cosine", "experiments": "texts", "pairs": 0} | wanted
+        found = [r for r in rows if r["method"] == method and all(r[key] == value for key, value in wanted.items())]
+        assert len(found) == 1
+        return float(found[0]["top1"])
+
+    assert top1("procrustes", pairs=100) > 0.5
+    assert top1("procrustes", pairs=100, direction="backward") > 0.5
+    assert top1("identity") < 0.2
+    assert top1("ot-emd", matching="Hungarian") < 0.3
+    assert top1("procrustes", experiments="words", pairs=200) > 0.7
+    assert top1("procrustes", experiments="words", pairs=200, matching="CSLS") > 0.7
+    verdicts = {row["verdict"] for row in rows if row["method"] == "procrustes"}
+    assert verdicts <= {"aligned", "uncertain", "not aligned"}
+    assert max(row["overlap10"] for row in rows if row["method"] == "procrustes" and row["overlap10"]) > 0.8
+    assert sorted(path.name for path in (out / "figures").iterdir()) == [
+        "texts-cosines-left-Right.png",
+        "texts-pairs.png",
+    ]
+    markdown = (out / "tables.md").read_text()
+    assert "left → Right, texts, 60 candidates" in markdown
+    assert "| OT, exact | the scored texts |" in markdown
+    assert "![texts-pairs](figures/texts-pairs.png)" in markdown
+    page = (out / "tables.html").read_text()
+    assert page.count("<img") == 2
+    assert 'src="data:image/png;base64,iVBOR' in page
+    latex = (out / "tables.tex").read_text()
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\bottomrule") == markdown.count("\n## ") - 1
+    assert r"left $\to$ Right" in latex
+
+
+def test_what_is_done_is_not_done_again(ran: tuple[Path, Any], data: Path) -> None:
+    out, _ = ran
+    before = {path.name: path.stat().st_mtime_ns for path in (out / "cells").iterdir()}
+    said = CliRunner().invoke(app, ["bench", str(out.parent / "run.toml"), "--out", str(out)])
+    assert said.exit_code == 0, said.output
+    assert {path.name: path.stat().st_mtime_ns for path in (out / "cells").iterdir()} == before
+    listed = CliRunner().invoke(app, ["bench", str(out.parent / "run.toml"), "--out", str(out), "--list"])
+    assert sorted(line.split()[1] + ".json" for line in listed.output.splitlines()) == sorted(before)
+
+
+def test_a_killed_run_leaves_whole_results_and_goes_on(data: Path, tmp_path: Path) -> None:
+    path = write(
+        tmp_path, toml(data, FILES), experiment(data="pairs", methods=["procrustes"], pairs=[10, 20, 30], seeds=[0])
+    )
+    command = [
+        sys.executable,
+        "-c",
+        "from vec2vec.cli import main; main()",
+        "bench",
+        str(path),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    run = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    cells = tmp_path / "out" / "cells"
+    deadline = time.monotonic() + 60
+    while not (cells.is_dir() and list(cells.glob("*.json"))) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    children = psutil.Process(run.pid).children()
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive  # a cell ends with the run that started it
+    done = {one.name: one.read_bytes() for one in cells.glob("*.json")}
+    assert 1 <= len(done) < 3
+    assert all(json.loads(content)["status"] == "done" for content in done.values())
+    bench = Bench(str(path), tmp_path / "out")
+    results = bench.run(workers=2)
+    assert len(results) == 3
+    assert {name: (cells / name).read_bytes() for name in done} == done
+
+
+def test_one_cell_that_crashes_is_recorded_and_the_others_go_on(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = np.load(data / "left-pairs.npy")
+    broken[3, 2] = np.nan
+    for name in ("left", "right", "left-eval", "right-eval", "left-pairs", "right-pairs"):
+        np.save(tmp_path / f"{name}.npy", broken if name == "left-pairs" else np.load(data / f"{name}.npy"))
+    path = write(
+        tmp_path, toml(tmp_path, FILES), experiment(data="pairs", methods=["ridge", "chance", "identity"], pairs=[60])
+    )
+    start = Bench._start
+
+    def kill_identity(self: Bench, cell: Any, threads: int, folder: Path) -> Child:
+        child = start(self, cell, threads, folder)
+        if cell.method == "identity":
+            os.kill(child.process.pid, signal.SIGKILL)
+        return child
+
+    monkeypatch.setattr(Bench, "_start", kill_identity)
+    args = ["bench", str(path), "--out", str(tmp_path / "out"), "--workers", "3"]
+    said = CliRunner().invoke(app, args)
+    assert said.exit_code == 2
+    assert "2 cells failed" in said.output
+    errors = {one["cell"]["method"]: one.get("error") for one in Bench(str(path), tmp_path / "out").results().values()}
+    assert errors["chance"] is None
+    assert "killed by signal 9" in errors["identity"]
+    monkeypatch.undo()
+    assert "failed" in (tmp_path / "out" / "tables.md").read_text()
+    assert CliRunner().invoke(app, [*args, "--only", "identity"]).exit_code == 2  # recorded, so not run again
+    CliRunner().invoke(app, [*args, "--only", "identity", "--retry"])
+    again = {one["cell"]["method"]: one["status"] for one in Bench(str(path), tmp_path / "out").results().values()}
+    assert again == {"ridge": "failed", "chance": "done", "identity": "done"}
+
+
+def test_unpaired_data_are_fitted_and_judged_without_scores(data: Path, tmp_path: Path) -> None:
+    settings = "anchor_rounds = 2, clusters = 4, restarts = 1, rounds = 2, final_clusters = 0, neighbours = 5"
+    part = UNPAIRED + f"[methods.mini]\nsettings = {{ {settings} }}\n"
+    path = write(tmp_path, toml(data, part), experiment(data="unpaired", methods=["mini"], rows=[100]))
+    bench = Bench(str(path), tmp_path / "out")
+    (result,) = bench.run().values()
+    assert result["lines"] == []
+    assert result["about"]["verdict"] != "aligned"  # so few rows cannot be
+    from vec2vec.bench import write_report
+
+    write_report(bench)
+    assert "without truth" in (tmp_path / "out" / "tables.md").read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from vec2vec.audit.inversion.entities import spacy_names
 from vec2vec.audit.inversion.inverter import Inverter
 from vec2vec.audit.inversion.judge import EndpointJudge
 from vec2vec.audit.inversion.lm import LanguageModel
+from vec2vec.audit.inversion.published import PREFIX, PublishedInverter
 from vec2vec.audit.inversion.section import Tools
 from vec2vec.audit.inversion.training import TrainingStep, train_inverter
 from vec2vec.audit.inversion.vocabulary import find_tokenizer
@@ -88,6 +90,8 @@ class Words:
             raise InputError("to recover texts, give the known encoder and a reference of texts, or leave it (none)")
         if self.inverter == "train":
             find_tokenizer(known.encoder)
+        elif (published := self._published) is not None:
+            published.check(known.embed_again, reference.texts)
         elif self.inverter != "nearest":
             self._load().check_encoder(known.encoder.identity.to_dict())
         return True
@@ -108,7 +112,7 @@ class Words:
                 seed=settings.seed,
                 progress=_now_and_then(say),
             )
-        elif self.inverter != "nearest":
+        elif self.inverter != "nearest" and self._published is None:
             inverter = self._load()
         return Tools(
             reference=vectors,
@@ -116,6 +120,7 @@ class Words:
             embed=known.embed_again,
             encoder=known.encoder,
             inverter=inverter,
+            published=self._published,
             proposer=None if self.lm is None else LanguageModel(self.lm),
             names=None if self.names is None else spacy_names(self.names),
             names_by="a rule of capitals" if self.names is None else f"the spaCy model {self.names}",
@@ -123,6 +128,12 @@ class Words:
             judged_by="a rule" if self.judge is None else f"the endpoint {self.judge}",
             say=say,
         )
+
+    @cached_property
+    def _published(self) -> PublishedInverter | None:
+        if not isinstance(self.inverter, str) or not self.inverter.startswith(PREFIX):
+            return None
+        return PublishedInverter(self.inverter.removeprefix(PREFIX))
 
     def _load(self) -> Inverter:
         if isinstance(self.inverter, Inverter):

@@ -89,7 +89,8 @@ def audit(
     translator : a fitted one, from the leak's space to the known one; None fits one
     method : how to fit: settings of `vec2vec.fit`, its method among them
     inverter : for texts: an `Inverter`, its folder, "train" (on the reference, `inverter_minutes` long), "nearest" (the
-        closest reference texts alone), or "none" or None: no texts
+        closest reference texts alone), "vec2text:NAME" (a published one, see `vec2vec.audit.inversion.published`), or
+        "none" or None: no texts
     lm : a causal language model of transformers that rewrites hypotheses in the decoder's place
     names : a spaCy model that finds names; None takes a rule
     judge : an OpenAI-compatible endpoint, URL::MODEL, that says whether a text is revealing. The true texts are sent

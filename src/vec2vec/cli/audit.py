@@ -76,7 +76,10 @@ def audit(
     ] = None,
     inverter: Annotated[
         str,
-        typer.Option(help="A trained one; train, nearest (no model), or none (no texts).", rich_help_panel=WORDS),
+        typer.Option(
+            help="A trained one; train, nearest (no model), vec2text:NAME (a published one), or none (no texts).",
+            rich_help_panel=WORDS,
+        ),
     ] = "train",
     minutes: Annotated[float, typer.Option(help="To train an inverter.", rich_help_panel=WORDS)] = 20.0,
     invert_rows: Annotated[int, typer.Option(min=1, help="Rows turned into text.", rich_help_panel=WORDS)] = 200,

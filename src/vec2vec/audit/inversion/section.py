@@ -12,13 +12,14 @@ from vec2vec.audit.inversion.correct import Embed, Proposer, Scored, correct, ne
 from vec2vec.audit.inversion.entities import CapitalRule, NameFinder
 from vec2vec.audit.inversion.inverter import Inverter
 from vec2vec.audit.inversion.measures import TextMeasures, measure_texts
+from vec2vec.audit.inversion.published import PublishedInverter
 from vec2vec.audit.inversion.vocabulary import cut_as_seen
 from vec2vec.audit.settings import AuditSettings
 from vec2vec.encoders import Encoder
 from vec2vec.vectors import Float32, Int64
 
 Vectors = Literal["translated", "native", "floor"]
-Method = Literal["nearest", "decoder", "corrected"]
+Method = Literal["nearest", "decoder", "corrected", "vec2text"]
 Judge = Callable[[Sequence[str], Sequence[str]], list[bool]]
 FLOOR_ROWS = 50
 
@@ -31,7 +32,7 @@ class Recovery:
     ----------
     vectors : "translated"; "native": of the true texts, the ceiling; "floor": random ones with the reference's mean and
         covariance
-    method : "nearest", "decoder" or "corrected"
+    method : "nearest", "decoder", "corrected" or "vec2text"
     texts : one for each row
     measures : None where the true texts are not known
     """
@@ -81,7 +82,7 @@ class Tools:
     ----------
     reference, texts : (n, d) float32 of the known encoder, and their texts
     embed : texts to vectors of the known encoder, not cached
-    inverter, proposer : None without
+    inverter, proposer, published : None without
     names, judge : None takes the rules
     """
 
@@ -91,6 +92,7 @@ class Tools:
     encoder: Encoder
     inverter: Inverter | None = None
     proposer: Proposer | None = None
+    published: PublishedInverter | None = None
     names: NameFinder | None = None
     names_by: str = "a rule of capitals"
     judge: Judge | None = None
@@ -139,7 +141,7 @@ def invert(
             if cut is not None:
                 measures = _measure(tools, texts, cut[: len(texts)], native, names, settings)
             recoveries.append(Recovery(kind, method, tuple(texts), measures))
-    record = None if tools.inverter is None else tools.inverter.record
+    record = next((one.record for one in (tools.inverter, tools.published) if one is not None), None)
     return Inversion(
         tuple(rows.tolist()),
         None if cut is None else tuple(cut),
@@ -166,6 +168,9 @@ def _texts(
 ) -> dict[Method, list[str]]:
     near = nearest_texts(vectors, tools.reference, tools.texts, tools.mean, count=2)
     out: dict[Method, list[str]] = {"nearest": [own[0].text for own in near]}
+    if tools.published is not None:
+        tools.say(f"inverting {len(vectors):,} {kind} vectors with vec2text")
+        out["vec2text"] = tools.published.invert(vectors)
     if tools.inverter is None:
         return out
     tools.say(f"decoding {len(vectors):,} {kind} vectors")

@@ -60,7 +60,11 @@ def method_rows(found: Audit) -> list[tuple[str, str]]:
     ]
     if found.inversion is not None and found.inversion.inverter is not None:
         own = found.inversion.inverter
-        line = f"{own.get('parameters', 0):,} parameters, {own.get('texts', 0):,} texts, {own.get('steps', 0):,} steps"
+        line = f"{own['parameters']:,} parameters, "
+        if "vec2text" in own:
+            line += f"vec2text's {own['vec2text']}, {own['rounds']} rounds of correction"
+        else:
+            line += f"{own['texts']:,} texts, {own['steps']:,} steps"
         rows.insert(6, ("inverter", line))
         rows.insert(7, ("names, judge", f"{found.inversion.names_by}; {found.inversion.judged_by}"))
     return [(what, " ".join(value.replace("|", "/").split())) for what, value in rows if value.strip("; ")]

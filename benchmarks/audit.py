@@ -1,6 +1,6 @@
 """What an audit reads from USE's vectors of the shared texts with MiniLM as the known encoder.
 
-    python benchmarks/audit.py attributes [--task genre] [--setting mixed]
+    python benchmarks/audit.py attributes [--task genre] [--setting mixed] [--paired]
     python benchmarks/audit.py words --inverter FOLDER [--rows 200]
     python benchmarks/audit.py defences [--names rotation,noise-1]
     python benchmarks/audit.py --report
@@ -18,7 +18,8 @@ mixed     leak and reference are the mixed corpus, with that domain
 ========  ==========================================================================================================
 
 For the task ``domain``, which has no domain of its own, there is only ``mixed``. Translators are kept in
-benchmarks/cache, by setting and seed. No text of the data is written: of words, the figures alone.
+benchmarks/cache, by setting and seed. With --paired the translator is ridge on the pairs of all rows that it may see:
+how much of the ceiling a linear translation can reach. No text of the data is written: of words, the figures alone.
 """
 
 from __future__ import annotations
@@ -135,6 +136,14 @@ def translator_of(task: str, setting: str, seed: int, rows: Rows) -> tuple[Trans
     return found, float(found.record["seconds"])
 
 
+def paired_translator(rows: Rows) -> Translator:
+    """Ridge on the pairs of the same rows, without those that are read."""
+    data = load()
+    seen = np.setdiff1d(np.r_[rows.leak, rows.reference], rows.read)
+    pairs = data.use[seen], data.minilm[seen]
+    return vec2vec.fit(*pairs, pairs=pairs, method="ridge", source_name="use", target_name="minilm").translator
+
+
 def labels_of(task: str, read: np.ndarray) -> tuple[LabelSet, list[tuple[str, ...]]]:
     """The labels with descriptions, and those of every text."""
     data = load()
@@ -154,11 +163,14 @@ def labels_of(task: str, read: np.ndarray) -> tuple[LabelSet, list[tuple[str, ..
     return LabelSet({n: n for n in names}, task), data.labels
 
 
-def attributes(task: str, setting: str, seed: int) -> dict[str, Any]:
+def attributes(task: str, setting: str, seed: int, *, paired: bool) -> dict[str, Any]:
     """One line of the results."""
     data, rows = load(), rows_of(task, setting, seed)
     started = time.perf_counter()
-    translator, fit_seconds = translator_of(task, setting, seed, rows)
+    if paired:
+        translator, fit_seconds = paired_translator(rows), None
+    else:
+        translator, fit_seconds = translator_of(task, setting, seed, rows)
     labels, every = labels_of(task, rows.read)
     described = vec2vec.embed(list(labels.descriptions.values()), "minilm", threads=1)
     labels = LabelSet(labels.descriptions, labels.name, described)
@@ -180,7 +192,8 @@ def attributes(task: str, setting: str, seed: int) -> dict[str, Any]:
         picture_rows=10,
     )
     line: dict[str, Any] = {
-        "task": task, "setting": setting, "seed": seed, "verdict": found.verdict.label, "fit_seconds": fit_seconds,
+        "task": task, "setting": setting, "seed": seed, "translator": "paired" if paired else "unpaired",
+        "verdict": found.verdict.label, "fit_seconds": fit_seconds,
         "seconds": round(time.perf_counter() - started, 1), "translation": as_json(found.translation),
         "notes": list(found.notes), "readers": [],
     }  # fmt: skip
@@ -242,16 +255,24 @@ def defences(names: str, seed: int) -> dict[str, Any]:
 def report() -> str:
     """The results as Markdown."""
     lines = [json.loads(line) for line in RESULTS.read_text(encoding="utf8").splitlines()]
-    out = ["| task | setting | verdict | reader | chance | untranslated | translated | ceiling | lift |",
-           "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    head = "task | setting | seed | verdict | reader | chance | untranslated | translated | ceiling | lift | by pairs"
+    out = [f"| {head} |", "| --- " * 11 + "|"]
+    paired = {
+        (line["task"], line["setting"], line["seed"], one["kind"]): one["lift"]
+        for line in lines
+        if line.get("translator") == "paired"
+        for one in line["readers"]
+    }
     for line in lines:
-        if "readers" not in line:
+        if line.get("translator") != "unpaired":
             continue
+        where = line["task"], line["setting"], line["seed"]
         for one in line["readers"] or [None]:
-            cells = [line["task"], line["setting"], line["verdict"]]
+            cells = [*map(str, where), line["verdict"]]
             if one is not None:
                 shown = [_figure(one[key]["top1"]) for key in ("chance", "naive", "translated", "native")]
-                cells += [one["kind"], *shown, "" if one["lift"] is None else f"{one['lift']:.2f}"]
+                lifts = one["lift"], paired.get((*where, one["kind"]))
+                cells += [one["kind"], *shown, *("" if lift is None else f"{lift:.2f}" for lift in lifts)]
             out.append("| " + " | ".join(cells) + " |")
     for line in lines:
         if line["task"] == "words":
@@ -289,6 +310,7 @@ def main() -> None:
     parser.add_argument("--names", default="all")
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--paired", action="store_true", help="of `attributes`")
     parser.add_argument("--report", action="store_true")
     a = parser.parse_args()
     if a.report:
@@ -301,7 +323,7 @@ def main() -> None:
     else:
         tasks = [a.task] if a.task else list(SETTINGS)
         todo = [(task, setting) for task in tasks for setting in SETTINGS[task] if a.setting in (None, setting)]
-        made = [attributes(task, setting, a.seed) for task, setting in todo]
+        made = [attributes(task, setting, a.seed, paired=a.paired) for task, setting in todo]
     with open(RESULTS, "a", encoding="utf8") as stream:
         for line in made:
             stream.write(json.dumps(line) + "\n")

@@ -28,6 +28,7 @@ FORMAT, FORMAT_VERSION = "vec2vec-inverter", 1
 CONFIG, WEIGHTS, TOKENIZER, CARD = "config.json", "model.safetensors", "tokenizer.json", "README.md"
 FILES = (CONFIG, WEIGHTS, TOKENIZER, CARD)
 ROWS_AT_ONCE = 64
+LIKELY = 64
 NEVER = -1e9
 
 
@@ -101,6 +102,8 @@ class Inverter:
         self, vectors: Float32, starts: Sequence[str], *, closeness: float, temperature: float, seed: int
     ) -> list[str]:
         """Each start, continued at random as the decoder would for its vector: one text for each row.
+
+        A token is drawn from the `LIKELY` likeliest.
 
         Starts are grouped by their number of tokens, since the network takes no padding before a text.
         """
@@ -195,8 +198,11 @@ class Inverter:
             state, caches, bag = self.network.begin(z, c, begun)
             done = torch.zeros(len(z), dtype=torch.bool, device=z.device)
             for _ in range(room):
-                scores = self._allowed(self.network.scores(state), end=history.shape[1] > 0) / temperature
-                token = torch.multinomial(torch.softmax(scores, 1).cpu(), 1, generator=rng).to(z.device)[:, 0]
+                scores, likely = self._allowed(self.network.scores(state), end=history.shape[1] > 0).topk(
+                    min(LIKELY, len(self.vocabulary)), dim=1
+                )
+                drawn = torch.multinomial(torch.softmax(scores / temperature, 1).cpu(), 1, generator=rng).to(z.device)
+                token = likely.gather(1, drawn)[:, 0]
                 token = torch.where(done, torch.full_like(token, END), token)
                 history = torch.cat([history, token[:, None]], 1)
                 done = done | (token == END)

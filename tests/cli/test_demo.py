@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import vec2vec
 import vec2vec.align
+from vec2vec.audit.sample import sample_labels
 from vec2vec.cli import app
 from vec2vec.data import Sample, load_sample
+from vec2vec.preprocess import Preprocessor
+from vec2vec.translator import linear_translator
 
 runner = CliRunner()
 
@@ -75,3 +79,36 @@ def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert again.exit_code == 2
     assert "--force" in again.stderr
     assert len(calls) == 1
+
+
+def test_demo_with_an_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = load_sample()
+    names = (sample.source_name, sample.target_name)
+    ends = Preprocessor.fit(sample.source), Preprocessor.fit(sample.target)
+    x, y = (
+        (v - p.mean) / np.linalg.norm(v - p.mean, axis=1, keepdims=True)
+        for v, p in zip((sample.source_eval, sample.target_eval), ends, strict=True)
+    )
+    u, _, vt = np.linalg.svd(x.T @ y, full_matrices=False)
+    verdict = vec2vec.Verdict("aligned", 0.8, (0.6, 0.9), {}, "Aligned: the test says so.")
+    translator = linear_translator(*ends, u @ vt, names=names, verdict=verdict)
+    found = vec2vec.Fit(translator, verdict)
+    monkeypatch.setattr(vec2vec.align, "fit", lambda *_, **__: found)
+    out = tmp_path / "demo"
+    result = runner.invoke(app, ["demo", "--audit", "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert {"report.html", "report.json", "report.md", "translator", "spaces.png"} <= {p.name for p in out.iterdir()}
+    tree = json.loads((out / "report.json").read_text())
+    assert [one["kind"] for one in tree["attributes"]] == ["zero-shot", "few-shot"]
+    for one in tree["attributes"]:
+        assert one["translated"]["top1"]["low"] > one["naive"]["top1"]["high"] + 0.1
+    assert tree["attributes"][1]["lift"] > 0.9
+    assert tree["inversion"] is None
+
+
+def test_the_packaged_descriptions_have_the_vectors_of_their_texts() -> None:
+    labels = sample_labels()
+    assert labels.names == load_sample().domain_names
+    again = vec2vec.embed(list(labels.descriptions.values()), "minilm", cache=False)
+    assert labels.vectors is not None
+    np.testing.assert_allclose(again, labels.vectors, atol=2e-4)

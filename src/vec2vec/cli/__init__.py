@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from vec2vec import __version__
-from vec2vec.cli import add_space, bench, corpus, demo, embed, evaluate, fit, inspect, translate
+from vec2vec.cli import add_space, audit, bench, corpus, demo, embed, evaluate, fit, inspect, inverter, translate
 from vec2vec.cli.common import ErrorsInOneLine
 
 EXAMPLES = """[bold]Examples[/bold]
@@ -39,6 +39,8 @@ app.command("evaluate", no_args_is_help=True, epilog=evaluate.EXAMPLES)(evaluate
 app.command("inspect", no_args_is_help=True, epilog=inspect.EXAMPLES)(inspect.inspect)
 app.command("add-space", no_args_is_help=True, epilog=add_space.EXAMPLES)(add_space.add_space)
 app.command("corpus", no_args_is_help=True, epilog=corpus.EXAMPLES)(corpus.corpus)
+app.command("audit", no_args_is_help=True, epilog=audit.EXAMPLES)(audit.audit)
+app.add_typer(inverter.app, name="inverter")
 app.command("bench", no_args_is_help=True, epilog=bench.EXAMPLES)(bench.bench)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 

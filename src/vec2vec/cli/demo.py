@@ -17,6 +17,8 @@ EXAMPLES = """[bold]Examples[/bold]
 
 vec2vec demo
 
+vec2vec demo --audit
+
 vec2vec demo --out elsewhere --seed 1"""
 
 POOLS = (1024, None)
@@ -27,14 +29,21 @@ def demo(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     rows: Annotated[int, typer.Option(min=100, max=8000, help="Fit on this many random rows a side.")] = 8000,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads to use.")] = None,
+    audit: Annotated[
+        bool, typer.Option("--audit", help="Audit the sample, too: what its vectors tell. Needs [report].")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what is in --out.")] = False,
 ) -> None:
     """Fit on the packaged sample of two real encoders, give the verdict, and score it against held-out truth.
 
     The fit sees 8,000 vectors a side, of different texts: no pairs. The truth, 2,000 pairs, is for scoring only.
-    Writes out/translator, out/scores.json and out/spaces.png.
+    Writes out/translator, out/scores.json and out/spaces.png; with --audit out/report.html, .json and .md, too.
     """
     refuse_existing(out, force=force)
+    if audit:
+        from vec2vec.audit.report import check_report
+
+        check_report()
     started = time.perf_counter()
 
     from vec2vec.align import fit
@@ -78,4 +87,9 @@ def demo(
     )
     save_figure(figure, out / "spaces.png", force=force)
     typer.echo(f"translator, scores.json and spaces.png are in {out} ({time.perf_counter() - started:.0f} s in all)")
+    if audit:
+        from vec2vec.cli.audit import demo_audit
+
+        spaces = (sample.target_name, sample.source_name)
+        demo_audit(found.translator, spaces, out, seed=seed, threads=threads, force=force)
     raise typer.Exit(exit_code(found.verdict))

@@ -169,7 +169,7 @@ def plan_batches(lengths: npt.ArrayLike, batch_tokens: int) -> list[Int64]:
     return batches
 
 
-def require(module: str, extra: str) -> ModuleType:
+def require(module: str, extra: str, what: str = "this encoder") -> ModuleType:
     """An optional library; MissingExtraError, with the extra that brings it, if it is not installed."""
     try:
         return importlib.import_module(module)
@@ -177,7 +177,7 @@ def require(module: str, extra: str) -> ModuleType:
         if (error.name or "").split(".")[0] != module.split(".")[0]:
             raise
         raise MissingExtraError(
-            f"this encoder needs the package {module}; install it with: pip install 'vec2vec[{extra}]'"
+            f"{what} needs the package {module}; install it with: pip install 'vec2vec[{extra}]'"
         ) from error
 
 

@@ -60,7 +60,7 @@ class HttpEncoder:
     def __init__(self, model: str, base_url: str, options: EncoderOptions) -> None:
         refuse_options(model, options, HERE_ONLY)
         self.model = model
-        self.url = _check_url(base_url)
+        self.url = check_url(base_url)
         self.options = options
         self._key = _find_key(self.url, options)
         self._pace = _Pace(options.requests_per_minute)
@@ -139,7 +139,7 @@ class HttpEncoder:
         if self._key:
             request.add_unredirected_header("Authorization", f"Bearer {self._key}")
         try:
-            with _OPENER.open(request, timeout=self.options.timeout) as answer:
+            with OPENER.open(request, timeout=self.options.timeout) as answer:
                 content: bytes = answer.read(MOST_BYTES + 1)
                 due = answer.length  # what is still to come: reading does not mind if it never does
         except urllib.error.HTTPError as error:
@@ -245,7 +245,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
-_OPENER = urllib.request.build_opener(_NoRedirects)
+OPENER = urllib.request.build_opener(_NoRedirects)
 
 
 def _plan(texts: Sequence[str], rows: int) -> Iterator[Int64]:
@@ -260,7 +260,7 @@ def _plan(texts: Sequence[str], rows: int) -> Iterator[Int64]:
         yield np.arange(start, len(texts))
 
 
-def _check_url(base_url: str) -> str:
+def check_url(base_url: str) -> str:
     """The base URL in one spelling."""
     try:
         parts = urllib.parse.urlsplit(base_url.strip())

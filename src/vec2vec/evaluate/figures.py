@@ -177,8 +177,8 @@ def _by_domain(labels: NDArray[Any], names: Sequence[str] | None) -> _Groups:
     return _Groups("Domain", colours[index], tuple(entries))
 
 
-def _project(x: Floats, projection: Projection, seed: int) -> Floats:
-    """Project the rows of (n, d) to (n, 2)."""
+def project(x: Floats, projection: Projection, seed: int) -> Floats:
+    """Project the rows of (n, d) to (n, 2); see `spaces_figure`."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
@@ -227,7 +227,7 @@ def _draw_spaces(
         hspace=0.03,
     )
     for column, (heading, vectors) in enumerate(columns.items()):
-        points = _project(vectors, projection, seed)
+        points = project(vectors, projection, seed)
         order = np.random.default_rng(seed).permutation(len(points))  # so that no group lies on top of another
         for row, group in enumerate(groups):
             _cloud(axes[row, column], points[order], group.colours[order])

@@ -1,0 +1,142 @@
+"""The known encoder, and what texts are recovered with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from vec2vec.audit.inputs import Reference
+from vec2vec.audit.inversion.entities import spacy_names
+from vec2vec.audit.inversion.inverter import Inverter
+from vec2vec.audit.inversion.judge import EndpointJudge
+from vec2vec.audit.inversion.lm import LanguageModel
+from vec2vec.audit.inversion.published import PREFIX, PublishedInverter
+from vec2vec.audit.inversion.section import Tools
+from vec2vec.audit.inversion.training import TrainingStep, train_inverter
+from vec2vec.audit.inversion.vocabulary import find_tokenizer
+from vec2vec.audit.settings import AuditSettings
+from vec2vec.encoders import Encoder, embed, encode
+from vec2vec.errors import InputError
+from vec2vec.vectors import Float32
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """The known encoder: to embed with, or just its vectors, where texts need not be embedded.
+
+    Attributes
+    ----------
+    name : in the report
+    width : of its vectors
+    encoder : None where only vectors are at hand
+    cache : keep the vectors of texts
+    """
+
+    name: str
+    width: int
+    encoder: Encoder | None = None
+    cache: bool = True
+
+    def embed(self, texts: Sequence[str], what: str) -> Float32:
+        """(n, width) float32: the vectors of texts."""
+        if self.encoder is None:
+            raise InputError(f"{what}: has texts to embed, and no encoder is at hand: give one, or their vectors")
+        return embed(list(texts), self.encoder, cache=self.cache)
+
+    def embed_again(self, texts: Sequence[str]) -> Float32:
+        """Like `embed`, without the cache, for hypotheses that nobody will ask for again. A blank text is zero."""
+        if self.encoder is None:
+            raise InputError("an inversion needs the known encoder itself")
+        out = np.zeros((len(texts), self.width), np.float32)
+        filled = [i for i, text in enumerate(texts) if text.strip()]
+        if filled:
+            out[filled] = encode(self.encoder, [texts[i] for i in filled])
+        return out
+
+
+def _now_and_then(say: Say) -> Callable[[TrainingStep], None]:
+    """A line a minute on the training of an inverter."""
+    last = 0.0
+
+    def show(step: TrainingStep) -> None:
+        nonlocal last
+        if step.seconds - last >= 60:
+            last = step.seconds
+            say(f"step {step.step:,}, {step.part:.0%} of the time, loss {step.loss:.2f}")
+
+    return show
+
+
+@dataclass(frozen=True)
+class Words:
+    """How texts are recovered: see `audit`."""
+
+    inverter: str | os.PathLike[str] | Inverter | None
+    lm: str | None
+    names: str | None
+    judge: str | None
+
+    def check(self, known: Known, reference: Reference) -> bool:
+        """Whether texts are asked for; raises InputError where they cannot be had: before the work, not after it."""
+        if self.inverter is None or self.inverter == "none":
+            return False
+        if known.encoder is None or reference.texts is None:
+            raise InputError("to recover texts, give the known encoder and a reference of texts, or leave it (none)")
+        if self.inverter == "train":
+            find_tokenizer(known.encoder)
+        elif (published := self._published) is not None:
+            published.check(known.embed_again, reference.texts)
+        elif self.inverter != "nearest":
+            self._load().check_encoder(known.encoder.identity.to_dict())
+        return True
+
+    def tools(self, known: Known, reference: Reference, vectors: Float32, settings: AuditSettings, say: Say) -> Tools:
+        """What an inversion works with; an inverter is trained here where one is asked for."""
+        assert known.encoder is not None
+        assert reference.texts is not None
+        inverter = None
+        if self.inverter == "train":
+            minutes = settings.inverter_minutes
+            say(f"training an inverter on the reference, {minutes:g} minutes")
+            inverter = train_inverter(
+                reference.texts,
+                vectors,
+                known.encoder,
+                minutes=minutes,
+                seed=settings.seed,
+                progress=_now_and_then(say),
+            )
+        elif self.inverter != "nearest" and self._published is None:
+            inverter = self._load()
+        return Tools(
+            reference=vectors,
+            texts=reference.texts,
+            embed=known.embed_again,
+            encoder=known.encoder,
+            inverter=inverter,
+            published=self._published,
+            proposer=None if self.lm is None else LanguageModel(self.lm),
+            names=None if self.names is None else spacy_names(self.names),
+            names_by="a rule of capitals" if self.names is None else f"the spaCy model {self.names}",
+            judge=None if self.judge is None else EndpointJudge(self.judge),
+            judged_by="a rule" if self.judge is None else f"the endpoint {self.judge}",
+            say=say,
+        )
+
+    @cached_property
+    def _published(self) -> PublishedInverter | None:
+        if not isinstance(self.inverter, str) or not self.inverter.startswith(PREFIX):
+            return None
+        return PublishedInverter(self.inverter.removeprefix(PREFIX))
+
+    def _load(self) -> Inverter:
+        if isinstance(self.inverter, Inverter):
+            return self.inverter
+        assert self.inverter is not None
+        return Inverter.from_pretrained(self.inverter)

@@ -1,0 +1,88 @@
+"""The grade of an audit: one word, and how it was derived.
+
+Each line of evidence gives a grade; the worst one counts.
+
+=================================  ============  ================  ================  ==========
+evidence                           severe        high              moderate          low
+=================================  ============  ================  ================  ==========
+texts: share that is revealing,    0.5 or more   0.2 or more       0.05 or more      less
+less that of random vectors
+attributes: lift, the share of     0.9 or more   0.5 or more       0.2 or more       less
+the ceiling's lift over chance
+translation: top-1 among 4,096     none          0.3 or more       0.05 or more      less
+(measured, else expected)
+=================================  ============  ================  ================  ==========
+
+A lift counts only where its interval leaves chance. Where the spaces were not aligned there is no grade: that this
+attack failed does not say that another would.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from vec2vec.audit.result import Audit
+
+Level = Literal["none", "low", "moderate", "high", "severe"]
+LEVELS: tuple[Level, ...] = ("none", "low", "moderate", "high", "severe")
+TEXTS = (0.05, 0.2, 0.5)
+ATTRIBUTES = (0.2, 0.5, 0.9)
+TRANSLATION = (0.05, 0.3, math.inf)
+
+
+@dataclass(frozen=True)
+class Grade:
+    """The level, and a line for each piece of evidence: (its own level, words)."""
+
+    level: Level
+    reasons: tuple[tuple[Level, str], ...]
+
+    @property
+    def sentence(self) -> str:
+        """For the head of the report."""
+        return {
+            "none": "Nothing can be concluded: the spaces could not be aligned.",
+            "low": "Little was read from these vectors.",
+            "moderate": "These vectors give part of their texts' content away.",
+            "high": "These vectors give their texts' content away.",
+            "severe": "These vectors are nearly as telling as their texts.",
+        }[self.level]
+
+
+def grade(found: Audit) -> Grade:
+    """The grade, by the table of this module."""
+    if not found.concluded:
+        return Grade("none", (("none", "The translator's verdict is 'not aligned'."),))
+    reasons: list[tuple[Level, str]] = []
+    if found.inversion is not None:
+        own, floor = found.inversion.find("translated"), found.inversion.find("floor")
+        if own is not None and own.measures is not None:
+            base = 0.0 if floor is None or floor.measures is None else floor.measures.revealing.value
+            share = own.measures.revealing.value
+            words = f"Texts: {share:.0%} of what was recovered is revealing, against {base:.0%} from random vectors."
+            reasons.append((_level(share - base, TEXTS), words))
+    for one in found.attributes:
+        if one.translated is None or one.chance is None or not math.isfinite(one.lift):
+            continue
+        known = one.translated.top1.low > one.chance.top1.value
+        words = f"Attributes ({one.kind}, {one.task}): {max(one.lift, 0):.0%} of what the texts themselves would give."
+        reasons.append((_level(one.lift if known else 0.0, ATTRIBUTES), words))
+    if found.translation is not None:
+        value = found.translation.top1.value
+        words = (
+            f"Translation: {value:.0%} of the vectors lie nearest to their own text's among {found.translation.pool:,}."
+        )
+        reasons.append((_level(value, TRANSLATION), words))
+    elif math.isfinite(found.verdict.expected_top1):
+        value = found.verdict.expected_top1
+        words = f"Translation: {value:.0%} are expected to lie nearest to their own text's among 4,096; not measured."
+        reasons.append((_level(value, TRANSLATION), words))
+    if not reasons:
+        return Grade("none", (("none", "Neither truth nor an expectation is at hand."),))
+    return Grade(max((level for level, _ in reasons), key=LEVELS.index), tuple(reasons))
+
+
+def _level(value: float, limits: tuple[float, float, float]) -> Level:
+    return LEVELS[1 + sum(value >= limit for limit in limits)]

@@ -1,0 +1,435 @@
+"""The audit from end to end: reference -> known vectors -> translator -> verdict -> what the leak tells."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vec2vec import __version__
+from vec2vec.align import fit, limited_threads
+from vec2vec.align.base import Progress
+from vec2vec.audit.attributes import Attributes, Reading, Views, check_labels, read_attributes, train_probe, zero_shot
+from vec2vec.audit.defences import Defence, DefenceResult, choose_defences, search_recall
+from vec2vec.audit.inputs import (
+    LabelSet,
+    Leak,
+    Reference,
+    Truth,
+    check_known,
+    draw_leak,
+    open_leak,
+    read_labels,
+    read_reference,
+    read_truth,
+)
+from vec2vec.audit.inversion.inverter import Inverter
+from vec2vec.audit.inversion.measures import TextMeasures
+from vec2vec.audit.inversion.section import Inversion, Tools, invert, print_nothing
+from vec2vec.audit.known import Known, Say, Words
+from vec2vec.audit.result import Audit, Picture, TranslationScores
+from vec2vec.audit.settings import AuditSettings, make_audit_settings
+from vec2vec.encoders import Encoder, get_encoder
+from vec2vec.errors import DimensionError, InputError, Vec2VecWarning
+from vec2vec.stores.base import listed
+from vec2vec.translator import Translator
+from vec2vec.vectors import Float32, OnBadRows
+from vec2vec.verdict import Verdict
+
+if TYPE_CHECKING:
+    from vec2vec.stores.sampling import RowSource
+
+FAR = 0.5  # of the radius: a leak whose mean lies further from that of the translator's space is another kind of vector
+
+
+def audit(
+    leak: npt.ArrayLike | str | os.PathLike[str],
+    encoder: str | Encoder | None,
+    reference: str | os.PathLike[str] | Sequence[str] | Reference,
+    *,
+    scope: str,
+    labels: str | os.PathLike[str] | Mapping[str, str] | LabelSet | None = None,
+    truth: str | os.PathLike[str] | Truth | None = None,
+    translator: str | os.PathLike[str] | Translator | None = None,
+    method: Mapping[str, Any] | None = None,
+    inverter: str | os.PathLike[str] | Inverter | None = None,
+    lm: str | None = None,
+    names: str | None = None,
+    judge: str | None = None,
+    defences: str | Sequence[str] = "none",
+    source_space: str | None = None,
+    target_space: str | None = None,
+    on_bad_rows: OnBadRows = "error",
+    cache: bool = True,
+    threads: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    say: Say | None = None,
+    **settings: Any,
+) -> Audit:
+    """What a leaked set of vectors would tell somebody who knows neither its texts nor its model.
+
+    Nothing leaves this machine, unless `encoder` is an endpoint. Use it on vectors that are yours, or that you are
+    authorised to test.
+
+    Parameters
+    ----------
+    leak : (n, d) array or a file of vectors (see `vec2vec.stores`) of an unknown encoder. Other columns are not read.
+    encoder : the known one (see `vec2vec.encoders.get_encoder`); None where vectors are given for all texts
+    reference : public texts of the same kind and language: a corpus, a sequence, or a `Reference`. With labels, a probe
+        is trained on them.
+    scope : what is audited, and on whose authority; it stands in the report
+    labels : for the zero-shot reading of attributes, see `vec2vec.audit.inputs.read_labels`
+    truth : for measuring only: texts, labels or both, row-aligned with the leak
+    translator : a fitted one, from the leak's space to the known one; None fits one
+    method : how to fit: settings of `vec2vec.fit`, its method among them
+    inverter : for texts: an `Inverter`, its folder, "train" (on the reference, `inverter_minutes` long), "nearest" (the
+        closest reference texts alone), "vec2text:NAME" (a published one, see `vec2vec.audit.inversion.published`), or
+        "none" or None: no texts
+    lm : a causal language model of transformers that rewrites hypotheses in the decoder's place
+    names : a spaCy model that finds names; None takes a rule
+    judge : an OpenAI-compatible endpoint, URL::MODEL, that says whether a text is revealing. The true texts are sent
+        there. None takes a rule.
+    defences : "all", "none", or names of `vec2vec.audit.defences.DEFENCES`; each costs a fit
+    source_space, target_space : of the translator's spaces, where its first and second are not meant
+    on_bad_rows : "error" or "skip", of the leak and of the reference
+    cache : keep the vectors of texts (`vec2vec.encoders.cache`)
+    threads : CPU threads, while this runs
+    progress : called with the steps of the fit
+    say : called with a line at each stage
+    **settings : see `AuditSettings`
+
+    Returns
+    -------
+    Audit. Where the verdict is "not aligned" it holds no figures: nothing can be concluded.
+
+    Raises
+    ------
+    InputError : a leak, reference, truth or labels that cannot be used, see there; a blank scope
+    DimensionError : the translator's spaces have not the widths of the leak and of the encoder
+    ConfigError : an unknown setting
+    """
+    if not scope.strip():
+        raise InputError("an audit needs its scope: what is audited, and on whose authority")
+    run = _Run(
+        make_audit_settings(settings),
+        say or print_nothing,
+        progress,
+        on_bad_rows,
+        cache,
+        threads,
+        dict(method or {}),
+        Words(inverter, lm, names, judge),
+        choose_defences(defences),
+    )
+    with limited_threads(threads):
+        return run.whole(leak, encoder, reference, scope, labels, truth, translator, (source_space, target_space))
+
+
+@dataclass
+class _Run:
+    settings: AuditSettings
+    say: Say
+    progress: Callable[[Progress], None] | None
+    on_bad_rows: OnBadRows
+    cache: bool
+    threads: int | None
+    method: dict[str, Any]
+    words: Words
+    defences: list[Defence]
+
+    def whole(
+        self,
+        leak: Any,
+        encoder: str | Encoder | None,
+        reference: Any,
+        scope: str,
+        labels: Any,
+        truth: Any,
+        translator: Any,
+        spaces: tuple[str | None, str | None],
+    ) -> Audit:
+        started, settings = time.perf_counter(), self.settings
+        source = open_leak(leak)
+        label_set = None if labels is None else read_labels(labels)
+        whole_truth = None if truth is None else read_truth(truth, rows=source.rows, leak=source.uri)
+        if label_set is not None and whole_truth is not None and whole_truth.labels is not None:
+            check_labels(label_set, whole_truth.labels)
+        drawn = draw_leak(source, settings.leak_rows, settings.seed, self.on_bad_rows)
+        texts = read_reference(
+            reference, rows=settings.reference_rows, seed=settings.seed, on_bad_rows=self.on_bad_rows
+        )
+        found = None if translator is None else _load(translator)
+        known = self._known(encoder, texts, found, spaces)
+        if found is not None:
+            spaces = _check_widths(found, spaces, drawn, known)
+        self.say(f"embedding {len(texts):,} reference texts with {known.name}" if texts.vectors is None else "reading")
+        tools = self.words.check(known, texts)
+        vectors = self._vectors(known, texts)
+        given = found is not None
+        if found is None:
+            found, spaces = self._fit(leak, source, vectors, known)
+        verdict = found.verdict or _not_judged()
+        notes = list(_notes(drawn, found, spaces, verdict, given))
+        base: dict[str, Any] = {
+            "scope": scope.strip(),
+            "leak": drawn,
+            "known": known.name,
+            "known_width": known.width,
+            "reference_rows": len(vectors),
+            "reference_name": texts.name,
+            "verdict": verdict,
+            "translator": found,
+            "fitted": not given,
+            "settings": settings,
+            "notes": tuple(notes),
+            "method": self._method(known, found),
+        }
+        if verdict.label == "not aligned":
+            return Audit(**base, seconds=time.perf_counter() - started)
+        own = None if whole_truth is None else whole_truth.take(drawn.rows)
+        native = self._native(known, own)
+        translated = found.translate(drawn.vectors, source=spaces[0], target=spaces[1])
+        views = Views.of(translated, drawn.vectors, native)
+        self.say("reading attributes")
+        readers = self._readers(known, texts, vectors, label_set, notes)
+        attributes = self._attributes(readers, own, views)
+        made = self.words.tools(known, texts, vectors, self.settings, self.say) if tools else None
+        inversion = None if made is None else self._invert(made, drawn, translated, native, own)
+        base["notes"] = tuple(notes)
+        return Audit(
+            **base,
+            attributes=attributes,
+            inversion=inversion,
+            defences=self._defences(readers, vectors, drawn, own, native, made),
+            translation=None if native is None else TranslationScores.of(translated, native, settings),
+            picture=Picture.draw(found, spaces, drawn.vectors, vectors, own, settings),
+            seconds=time.perf_counter() - started,
+        )
+
+    def _known(
+        self,
+        encoder: str | Encoder | None,
+        reference: Reference,
+        translator: Translator | None,
+        spaces: tuple[str | None, str | None],
+    ) -> Known:
+        if encoder is None:
+            if reference.vectors is None:
+                raise InputError(f"{reference.name}: has no vectors, and no encoder is given to embed its texts with")
+            name = "known" if translator is None else translator.direction(*spaces)[1]
+            return Known(name, int(reference.vectors.shape[1]))
+        made = get_encoder(encoder, threads=self.threads) if isinstance(encoder, str) else encoder
+        return Known(made.identity.encoder, made.width, made, self.cache)
+
+    def _vectors(self, known: Known, reference: Reference) -> Float32:
+        if reference.vectors is not None:
+            return check_known(reference.vectors, known.width, reference.name)
+        assert reference.texts is not None
+        return known.embed(reference.texts, reference.name)
+
+    def _fit(
+        self, leak: Any, source: RowSource, vectors: Float32, known: Known
+    ) -> tuple[Translator, tuple[str | None, str | None]]:
+        self.say(f"fitting a translator from {source.uri} to {known.name}, without pairs")
+        names = ("leak", known.name if known.name != "leak" else "known")
+        found = fit(
+            leak,
+            vectors,
+            seed=self.settings.seed,
+            rows=self.settings.fit_rows,
+            source_name=names[0],
+            target_name=names[1],
+            on_bad_rows=self.on_bad_rows,
+            progress=self.progress,
+            **self.method,
+        )
+        self.say(found.verdict.sentence)
+        return found.translator, names
+
+    def _native(self, known: Known, truth: Truth | None) -> Float32 | None:
+        if truth is None or (truth.vectors is None and truth.texts is None):
+            return None
+        if truth.vectors is not None:
+            return check_known(truth.vectors, known.width, truth.name)
+        if known.encoder is None:
+            return None
+        self.say(f"embedding {len(truth):,} true texts, for the ceiling")
+        assert truth.texts is not None
+        return known.embed(truth.texts, truth.name)
+
+    def _readers(
+        self, known: Known, reference: Reference, vectors: Float32, labels: LabelSet | None, notes: list[str]
+    ) -> list[Reading]:
+        """The readers of attributes: by the descriptions of labels, and a probe where the reference has labels."""
+        found = []
+        if labels is not None:
+            described = labels.vectors
+            if described is None:
+                described = known.embed(list(labels.descriptions.values()), labels.name)
+            reader = zero_shot(check_known(described, known.width, f"the descriptions of {labels.name}"))
+            found.append(Reading("zero-shot", labels.name, labels.names, reader))
+        if reference.labels is None:
+            return found
+        try:
+            probe = train_probe(vectors, reference.labels, None if labels is None else labels.names, self.settings)
+            found.append(Reading("few-shot", "labels of the reference", probe.names, probe))
+        except InputError as error:
+            notes.append(f"no probe was trained: {error}")
+        return found
+
+    def _attributes(self, readers: Sequence[Reading], truth: Truth | None, views: Views) -> tuple[Attributes, ...]:
+        own = None if truth is None else truth.labels
+        return tuple(read_attributes(one, views, own, self.settings) for one in readers)
+
+    def _invert(
+        self, tools: Tools, leak: Leak, translated: Float32, native: Float32 | None, truth: Truth | None
+    ) -> Inversion:
+        rng = np.random.default_rng(self.settings.seed)
+        rows = np.sort(rng.choice(len(leak), min(self.settings.invert_rows, len(leak)), replace=False))
+        truths = None if truth is None or truth.texts is None else [truth.texts[i] for i in rows]
+        return invert(
+            tools,
+            leak.rows[rows],
+            translated[rows],
+            native=None if native is None else native[rows],
+            truths=truths,
+            settings=self.settings,
+        )
+
+    def _defences(
+        self,
+        readers: Sequence[Reading],
+        vectors: Float32,
+        leak: Leak,
+        truth: Truth | None,
+        native: Float32 | None,
+        tools: Tools | None,
+    ) -> tuple[DefenceResult, ...]:
+        """The attack on each protected leak, of at most `defence_rows` rows."""
+        settings = self.settings
+        if not self.defences:
+            return ()
+        rng = np.random.default_rng([settings.seed, 3])
+        chosen = np.sort(rng.permutation(len(leak))[: settings.defence_rows])
+        x = leak.vectors[chosen]
+        own = None if truth is None else truth.take(chosen)
+        seen = None if native is None else native[chosen]
+        found = []
+        for i, defence in enumerate(self.defences):
+            self.say(f"defence {i + 1} of {len(self.defences)}: {defence.title}")
+            protected = defence.protect(x, np.random.default_rng([settings.seed, 4, i]))
+            recall = search_recall(x, protected, resamples=settings.resamples, seed=settings.seed)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Vec2VecWarning)  # of few rows and constant columns: they are meant
+                fitted = fit(
+                    protected.stored,
+                    vectors,
+                    seed=settings.seed,
+                    rows=settings.defence_rows,
+                    progress=self.progress,
+                    **self.method,
+                )
+            rows = protected.rows
+            views = Views.of(
+                fitted.translator.translate(protected.stored), protected.stored, None if seen is None else seen[rows]
+            )
+            mine = None if own is None else own.take(rows)
+            attributes = self._attributes(readers, mine, views)
+            best = max(attributes, key=lambda one: -np.inf if np.isnan(one.lift) else one.lift, default=None)
+            recovered = None
+            if tools is not None and mine is not None and mine.texts is not None:
+                recovered = self._invert_few(tools, views, mine.texts)
+            found.append(
+                DefenceResult(
+                    defence.name,
+                    defence.title,
+                    defence.family,
+                    len(rows),
+                    fitted.verdict.label,
+                    recall,
+                    top1=None
+                    if views.native is None
+                    else TranslationScores.of(views.translated, views.native, settings).top1,
+                    attributes=None if best is None or best.translated is None else best.translated.top1,
+                    lift=float("nan") if best is None else best.lift,
+                    token_f1=None if recovered is None else recovered.token_f1,
+                    revealing=None if recovered is None else recovered.revealing,
+                )
+            )
+        return tuple(found)
+
+    def _invert_few(self, tools: Tools, views: Views, texts: Sequence[str]) -> TextMeasures | None:
+        """Some rows decoded, without correction, which would cost too much for each defence."""
+        rng = np.random.default_rng([self.settings.seed, 6])
+        rows = np.sort(rng.permutation(len(texts))[: self.settings.defence_invert_rows])
+        found = invert(
+            tools,
+            rows,
+            views.translated[rows],
+            native=None,
+            truths=[texts[i] for i in rows],
+            settings=self.settings.model_copy(update={"rounds": 0}),
+            floor=False,
+        ).find("translated")
+        return None if found is None else found.measures
+
+    def _method(self, known: Known, translator: Translator) -> dict[str, Any]:
+        identity = None if known.encoder is None else known.encoder.identity.to_dict()
+        return {
+            "vec2vec": __version__,
+            "settings": self.settings.model_dump(mode="json"),
+            "encoder": identity,
+            "fit": translator.record,
+        }
+
+
+def _load(translator: str | os.PathLike[str] | Translator) -> Translator:
+    return translator if isinstance(translator, Translator) else Translator.from_pretrained(translator)
+
+
+def _check_widths(
+    translator: Translator, spaces: tuple[str | None, str | None], leak: Leak, known: Known
+) -> tuple[str, str]:
+    source, target = translator.direction(*spaces)
+    for space, width, what in ((source, leak.width, f"the leak {leak.name}"), (target, known.width, known.name)):
+        due = translator.width(space)
+        if width != due:
+            raise DimensionError(
+                f"{what}: has width {width}, and the translator's space '{space}' {due}; it goes from '{source}' to "
+                f"'{target}': is it another encoder, or the other direction?"
+            )
+    return source, target
+
+
+def _not_judged() -> Verdict:
+    sentence = "The translator carries no verdict: whether it is any good is not known."
+    return Verdict("uncertain", float("nan"), (0.0, 1.0), {}, sentence)
+
+
+def _notes(
+    leak: Leak, translator: Translator, spaces: tuple[str | None, str | None], verdict: Verdict, given: bool
+) -> list[str]:
+    """What a reader of the report has to know."""
+    notes = []
+    if leak.unread:
+        notes.append(f"the leak has other columns ({listed(leak.unread)}): they were not read, only the vectors were")
+    if leak.bad:
+        notes.append(f"{len(leak.bad):,} rows of the leak are no usable vectors and were left out")
+    if verdict.label == "uncertain":
+        notes.append("the verdict is uncertain: what follows may understate what leaks, or mean nothing")
+    if given:
+        notes.append("the verdict is that of the given translator, on the vectors that it was fitted on")
+        space = translator.space(translator.direction(*spaces)[0]).preprocessor
+        away = float(np.linalg.norm(leak.vectors.mean(0) - space.mean)) / space.radius
+        if away > FAR:
+            notes.append(
+                f"the leak's mean lies {away:.1f} radii from the mean that the translator was fitted on: these are "
+                "other texts, or vectors of another encoder; expect worse translations than the verdict says"
+            )
+    return notes

@@ -1,0 +1,169 @@
+"""``vec2vec inverter``: train a decoder from vectors of an encoder to text, and use it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vec2vec.cli.common import Device, say
+from vec2vec.cli.corpus import BadTexts
+from vec2vec.cli.settings import options_of
+from vec2vec.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vec2vec.audit.inversion import TrainingStep
+
+EXAMPLES = """[bold]Examples[/bold]
+
+vec2vec inverter train texts.jsonl --encoder minilm --out inverter --minutes 60
+
+vec2vec inverter train texts.parquet --encoder gtr --out large --minutes 600 --set width=768 --set layers=12
+
+vec2vec inverter invert inverter translated.npy --out texts.jsonl"""
+
+app = typer.Typer(no_args_is_help=True, help="Train a decoder from vectors of an encoder to text, and use it.")
+LINE_SECONDS = 30.0
+
+
+@app.command("train", no_args_is_help=True, epilog=EXAMPLES)
+def train(
+    texts: Annotated[str, typer.Argument(metavar="TEXTS", help="Public texts: a corpus, or file::column.")],
+    out: Annotated[Path, typer.Option(help="Folder for the inverter.")],
+    encoder: Annotated[str, typer.Option(help="The known encoder: a name, a folder or a hub id.")] = "minilm",
+    minutes: Annotated[float, typer.Option(min=0.0, help="How long to train.")] = 30.0,
+    steps: Annotated[int | None, typer.Option(min=1, help="How many steps to train, whatever the time.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="For the start, the order and the noise.")] = 0,
+    max_tokens: Annotated[int | None, typer.Option(min=0, help="Cut texts at so many tokens. [64]")] = None,
+    on_bad_rows: Annotated[BadTexts, typer.Option(help="Rows without a usable text: stop, or skip.")] = BadTexts.error,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Do not keep the texts' vectors.")] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads to use.")] = None,
+    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
+    force: Annotated[bool, typer.Option("--force", help="Replace the inverter that is in --out.")] = False,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the training.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings of the training, a TOML file.")] = None,
+) -> None:
+    """Train an inverter of an encoder on public texts. A run that was stopped goes on when it is given again."""
+    options = options_of(config, settings or [], {"minutes", "steps", "seed"})
+
+    from vec2vec.align import limited_threads
+    from vec2vec.audit.inversion import train_inverter
+    from vec2vec.audit.inversion.inverter import check_inverter_folder
+    from vec2vec.datasets import open_corpus
+    from vec2vec.encoders import embed, get_encoder
+
+    check_inverter_folder(out.expanduser().resolve(), force=force)
+    corpus = open_corpus(texts, on_bad_rows=on_bad_rows.value)
+    found = list(dict.fromkeys(record.text for record in corpus.records()))
+    given = {} if max_tokens is None else {"max_tokens": max_tokens}
+    made = get_encoder(encoder, threads=threads, device=device.value, **given)
+    say(f"embedding {len(found):,} texts with {made.identity.encoder}")
+    vectors = embed(found, made, cache=not no_cache)
+    checkpoint = out.with_name(f".{out.name}.training.safetensors")
+    with limited_threads(threads), _kept_on_interruption():
+        inverter = train_inverter(
+            found,
+            vectors,
+            made,
+            checkpoint=checkpoint,
+            device=device.value,
+            progress=_lines(),
+            minutes=minutes,
+            steps=steps,
+            seed=seed,
+            **options,
+        )
+    inverter.save_pretrained(out, force=force)
+    record = inverter.record
+    say(
+        f"{record['parameters']:,} parameters, {record['steps']:,} steps in {record['seconds']:,.0f} s, held-out loss "
+        f"{record['held_out_loss']:.3f} nats a token"
+    )
+    typer.echo(f"inverter written to {out}")
+
+
+@app.command("invert", no_args_is_help=True, epilog=EXAMPLES)
+def invert(
+    inverter: Annotated[Path, typer.Argument(metavar="INVERTER", help="Folder of an inverter.")],
+    vectors: Annotated[str, typer.Argument(metavar="VECTORS", help="Native or translated: a file, or file::column.")],
+    out: Annotated[Path, typer.Option(help="Where the texts go: .jsonl.")],
+    encoder: Annotated[str | None, typer.Option(help="The encoder, for correction. [the inverter's]")] = None,
+    beam: Annotated[int, typer.Option(min=1, help="Hypotheses for each vector.")] = 4,
+    closeness: Annotated[
+        float, typer.Option(min=0.05, max=1.0, help="1 for native vectors, about 0.5 for translated ones.")
+    ] = 0.5,
+    rounds: Annotated[int, typer.Option(min=0, help="Rounds of correction, with the encoder.")] = 0,
+    proposals: Annotated[int, typer.Option(min=1, help="Mutations of a vector's hypotheses in a round.")] = 24,
+    lm: Annotated[str | None, typer.Option(help="A causal language model that rewrites in correction.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads to use.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the output file.")] = False,
+) -> None:
+    """Write the likeliest texts of vectors, one line for each. For vectors that you are authorised to test."""
+    if out.suffix != ".jsonl":
+        raise InputError(f"{out}: texts are written to .jsonl")
+
+    from vec2vec.align import limited_threads
+    from vec2vec.audit.inversion import Inverter
+    from vec2vec.audit.inversion.correct import correct
+    from vec2vec.audit.inversion.lm import LanguageModel
+    from vec2vec.encoders import encode, get_encoder
+    from vec2vec.stores import atomic_file, check_output, read_vectors
+
+    check_output(out, force=force)
+    loaded = Inverter.from_pretrained(inverter)
+    x = read_vectors(vectors)
+    with limited_threads(threads):
+        found = loaded.decode(x, beam=beam, closeness=closeness)
+        if rounds:
+            own = loaded.record["encoder"]
+            made = get_encoder(encoder or own["encoder"], threads=threads, max_tokens=own["max_tokens"])
+            loaded.check_encoder(made.identity.to_dict())
+            found = correct(
+                loaded,
+                lambda texts: encode(made, list(texts)),
+                x,
+                [[one.text for one in own_texts] for own_texts in found],
+                rounds=rounds,
+                beam=beam,
+                proposals=proposals,
+                closeness=closeness,
+                seed=seed,
+                proposer=None if lm is None else LanguageModel(lm),
+                progress=lambda number, mean: say(f"round {number}: mean cosine {mean:.3f}"),
+            )
+    with atomic_file(out, force=force) as stream:
+        for row, hypotheses in enumerate(found):
+            tree = {"row": row, "text": hypotheses[0].text, "score": round(hypotheses[0].score, 4)}
+            stream.write(json.dumps(tree, ensure_ascii=False).encode() + b"\n")
+    say(f"{len(found):,} texts written to {out}")
+
+
+@contextmanager
+def _kept_on_interruption() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("what was trained so far is kept: the same command goes on from there")
+        raise
+
+
+def _lines() -> Callable[[TrainingStep], None]:
+    last = 0.0
+
+    def show(step: TrainingStep) -> None:
+        nonlocal last
+        if step.seconds - last >= LINE_SECONDS:
+            last = step.seconds
+            held_out = "" if step.held_out is None else f", held out {step.held_out:.3f}"
+            say(f"step {step.step:,}, {step.part:.0%}: loss {step.loss:.3f}{held_out}")
+
+    return show

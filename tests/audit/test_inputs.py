@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vec2vec.audit import LabelSet, Reference, Truth, read_labels
+from vec2vec.audit.inputs import read_reference, read_truth
+from vec2vec.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", '{"war": "soldiers and battles", "love": "love"}'),
+        ("a.jsonl", '{"label": "war", "description": "soldiers and battles"}\n{"name": "love"}\n'),
+        ("a.csv", "label,description\nwar,soldiers and battles\nlove,\n"),
+        ("a.tsv", "name\tdescription\nwar\tsoldiers and battles\nlove\tlove\n"),
+        ("a.txt", "war: soldiers and battles\n\nlove\n"),
+    ],
+)
+def test_labels_of_every_format(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_text(content)
+    assert dict(read_labels(path).descriptions) == {"war": "soldiers and battles", "love": "love"}
+
+
+def test_names_alone_describe_themselves(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('["war", "love"]')
+    assert dict(read_labels(path).descriptions) == {"war": "war", "love": "love"}
+
+
+def test_the_nineteen_topics_are_packaged():
+    topics = read_labels("tweet-topics")
+    assert len(topics.names) == 19
+    assert all(len(description) > 20 for description in topics.descriptions.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.json", "{", "cannot be read as labels"),
+        ("a.json", '{"a": 1, "b": 2}', "an object of names and descriptions"),
+        ("a.json", '["one"]', "has 1 labels; at least 2"),
+        ("a.txt", "war\nlove\nwar\n", "has the label 'war' twice"),
+        ("a.csv", "topic,text\na,b\n", r"row 0 \(counted from 0\) has no 'label'"),
+        ("a.xml", "<a/>", r"labels are read from \.json"),
+        ("a.json", '{"a": " ", "b": "c"}', "'a' is blank"),
+    ],
+)
+def test_bad_labels(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_labels(path)
+
+
+def test_a_missing_file_of_labels_names_the_packaged_sets():
+    with pytest.raises(InputError, match="no packaged set \\(tweet-topics\\)"):
+        read_labels("tweet-topic")
+
+
+def texts_file(folder: Path, rows: int) -> Path:
+    path = folder / "texts.jsonl"
+    path.write_text("".join(json.dumps({"text": f"text {i}", "labels": [f"l{i % 3}"]}) + "\n" for i in range(rows)))
+    return path
+
+
+def test_a_reference_keeps_texts_and_labels_together(tmp_path):
+    found = read_reference(texts_file(tmp_path, 90), rows=30, seed=1, on_bad_rows="error")
+    assert len(found) == 30
+    numbers = [int(text.split()[1]) for text in found.texts]
+    assert numbers == sorted(set(numbers))
+    assert found.labels == tuple((f"l{i % 3}",) for i in numbers)
+    again = read_reference(texts_file(tmp_path, 90), rows=30, seed=1, on_bad_rows="error")
+    assert again.texts == found.texts
+    assert read_reference(texts_file(tmp_path, 90), rows=30, seed=2, on_bad_rows="error").texts != found.texts
+
+
+def test_a_truth_of_texts_and_labels(tmp_path):
+    found = read_truth(texts_file(tmp_path, 9), rows=9, leak="leak")
+    assert found.texts[3] == "text 3"
+    assert found.labels[4] == ("l1",)
+    with pytest.raises(InputError, match=r"has 9 rows and the leak leak\.npy 10"):
+        read_truth(texts_file(tmp_path, 9), rows=10, leak="leak.npy")
+
+
+def test_a_truth_of_labels_alone(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("id,label\n1,a\n2,b\n3,\n")
+    found = read_truth(path, rows=3, leak="leak")
+    assert found.texts is None
+    assert found.labels == (("a",), ("b",), ())
+
+
+def test_parts_that_are_not_row_aligned():
+    with pytest.raises(InputError, match="3 vectors, 2 texts"):
+        Reference(np.ones((3, 2), np.float32), ("a", "b"))
+    with pytest.raises(InputError, match="neither vectors nor texts"):
+        Reference(labels=(("a",),))
+    with pytest.raises(InputError, match="neither texts nor labels"):
+        Truth()
+    with pytest.raises(InputError, match="2 labels and 3 vectors"):
+        LabelSet({"a": "a", "b": "b"}, vectors=np.ones((3, 2), np.float32))

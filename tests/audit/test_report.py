@@ -1,0 +1,216 @@
+"""The report: what stands in it, what does not, and that it needs no network."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from audit_world import World
+
+from vec2vec.audit import Audit, Truth, audit
+from vec2vec.audit.defences import DEFENCES, DefenceResult
+from vec2vec.audit.intervals import exact
+from vec2vec.audit.inversion.entities import CapitalRule
+from vec2vec.audit.inversion.measures import measure_texts
+from vec2vec.audit.inversion.section import Inversion, Recovery
+from vec2vec.audit.report import grade, markdown, page, write_report
+from vec2vec.errors import OutputError
+from vec2vec.translator import Translator
+from vec2vec.verdict import Verdict
+
+TRUTHS = ("Call Jeff at 713-853-1411 about the contract.", "Lunch with Sara on Tuesday?", "It rains.")
+GUESSES = ("jeff will call about a contract", "dinner on tuesday with bob", "nothing here")
+HOSTILE = "</script><script>alert(1)</script>|`*_[x](javascript:1)"
+
+
+class Reader(HTMLParser):
+    """Tags, attributes, and the text that is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "br", "link", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in ("script", "style"):
+            self.text.append(data)
+
+
+def read(content: str) -> Reader:
+    reader = Reader()
+    reader.feed(content)
+    reader.close()
+    assert not reader.open
+    return reader
+
+
+@pytest.fixture(scope="module")
+def whole(world: World) -> Audit:
+    """An audit with every section."""
+    found = audit(
+        world.leak,
+        None,
+        world.reference,
+        scope=f"a test {HOSTILE}",
+        labels=world.labels,
+        truth=world.truth,
+        translator=world.translator,
+        picture_rows=60,
+        resamples=100,
+    )
+    rule = CapitalRule.of(TRUTHS)
+    recoveries = tuple(
+        Recovery(kind, "corrected", texts, measure_texts(texts, TRUTHS, rule, resamples=100))
+        for kind, texts in (("translated", GUESSES), ("native", TRUTHS), ("floor", ("x", "y", "z")))
+    )
+    defences = tuple(
+        DefenceResult(n, DEFENCES[n].title, DEFENCES[n].family, 100, "aligned", exact(0.9), lift=0.5) for n in DEFENCES
+    )
+    return replace(found, inversion=Inversion((4, 7, 9), TRUTHS, recoveries, None), defences=defences)
+
+
+def test_the_page_holds_every_section_and_needs_no_network(whole):
+    content = page(whole)
+    reader = read(content)
+    text = " ".join(" ".join(reader.text).split())
+    for due in (
+        "aligned",
+        "The two spaces",
+        "Attributes, zero-shot",
+        "Attributes, few-shot",
+        "Words",
+        "Defences",
+        "Method",
+    ):
+        assert due in text, due
+    assert sum("plotly-graph-div" in (attrs.get("class") or "") for _, attrs in reader.tags) == 2 + 3 + 3 + 1 + 1
+    for tag, attrs in reader.tags:
+        assert not {"src", "href", "srcset", "action"} & attrs.keys(), (tag, attrs)
+    assert "Plotly.newPlot" in content
+    assert "@import" not in content.split("<script>")[0]
+    assert 3e6 < len(content) < 8e6
+
+
+def test_foreign_text_is_shown_and_not_run(whole):
+    hostile = replace(whole, leak=replace(whole.leak, name=HOSTILE), notes=(HOSTILE,))
+    content = page(hostile)
+    reader = read(content)
+    assert "<script>alert(1)" not in content
+    assert HOSTILE in " ".join(reader.text)
+    assert "<script>" not in markdown(hostile)
+
+
+def test_a_label_of_markup_does_not_break_the_figures(whole):
+    one = replace(whole.attributes[0], per_label=(replace(whole.attributes[0].per_label[0], label=HOSTILE),))
+    content = page(replace(whole, attributes=(one,)))
+    assert "<script>alert(1)" not in content
+    read(content)
+
+
+def test_texts_are_masked_unless_revealed(whole):
+    for write in (page, markdown, lambda found, **options: json.dumps(found.to_dict(**options))):
+        covered, shown = write(whole), write(whole, reveal=True)
+        visible = " ".join(read(covered).text) if write is page else covered
+        for secret in ("Jeff", "jeff", "713-", "Sara", "bob", "Tuesday"):
+            assert secret not in visible, secret
+        assert "1411" in shown
+        assert "Sara" in shown
+
+
+def test_what_was_recovered_is_marked(whole):
+    marked = re.findall(r"<mark>(.*?)</mark>", page(whole, reveal=True))
+    assert "Jeff" in marked
+    assert "jeff" in marked
+    assert "dinner" not in marked
+
+
+def test_nothing_is_concluded_without_alignment(world):
+    spaces = {n: world.translator.space(n) for n in world.translator.spaces}
+    bad = Translator(spaces, verdict=Verdict("not aligned", 0.0, (0, 0.02), {}, "Not aligned: said by the test."))
+    found = audit(
+        world.leak, None, world.reference, scope="a test", labels=world.labels, truth=world.truth, translator=bad
+    )
+    content = page(found)
+    text = " ".join(" ".join(read(content).text).split())
+    assert "Nothing can be concluded" in text
+    assert "no grade" in text
+    assert "Plotly" not in content.split("</style>")[1].replace("Plotly.Plots.resize", "")
+    for absent in ("Attributes,", "top-1", "In the shared latent"):
+        assert absent not in text.split("How the grade is derived")[0], absent
+    assert grade(found).level == "none"
+    assert "Nothing can be concluded" in markdown(found)
+
+
+def test_the_grade_is_the_worst_line(whole):
+    given = grade(whole)
+    assert given.level == "severe"
+    assert {level for level, _ in given.reasons} == {"severe", "high"}
+    weak = replace(whole, inversion=None, attributes=(replace(whole.attributes[0], lift=0.3),), translation=None)
+    assert grade(weak).level == "high"  # what the verdict expects
+    weaker = replace(weak, verdict=Verdict("aligned", 0.04, (0.0, 0.1)))
+    assert grade(weaker).level == "moderate"
+    chance = replace(weaker.attributes[0], chance=weaker.attributes[0].translated)
+    assert grade(replace(weaker, attributes=(chance,))).level == "low"
+
+
+def test_without_truth_the_grade_rests_on_the_verdict(world):
+    options: dict[str, Any] = {"picture_rows": 60, "resamples": 100}
+    found = audit(
+        world.leak, None, world.reference, scope="s", labels=world.labels, translator=world.translator, **options
+    )
+    assert grade(found).level == "high"
+    assert "not measured" in grade(found).reasons[0][1]
+    text = " ".join(read(page(found)).text)
+    assert "No truth was given" in text
+
+
+def test_three_files_with_the_same_figures(whole, tmp_path):
+    paths = write_report(whole, tmp_path / "out")
+    assert [path.name for path in paths] == ["report.html", "report.json", "report.md"]
+    tree = json.loads(paths[1].read_text())
+    assert tree["grade"]["level"] == "severe"
+    value = tree["attributes"][0]["translated"]["top1"]["value"]
+    assert f"{value:.3f}" in paths[2].read_text()
+    assert f"{value:.3f}" in paths[0].read_text()
+    assert tree["inversion"]["masked"] is True
+    with pytest.raises(OutputError, match="exists already"):
+        write_report(whole, tmp_path / "out")
+    write_report(whole, tmp_path / "out", force=True, reveal=True)
+    assert "Sara" in paths[2].read_text()
+
+
+def test_the_same_audit_gives_the_same_markdown(whole):
+    assert markdown(whole) == markdown(whole)
+    assert np.isfinite(whole.seconds)
+
+
+def test_labels_alone(world, tmp_path: Path):
+    found = audit(
+        world.leak,
+        None,
+        world.reference,
+        scope="s",
+        labels=world.labels,
+        truth=Truth(labels=world.truth.labels),
+        translator=world.translator,
+        picture_rows=60,
+        resamples=100,
+    )
+    text = markdown(found)
+    assert "| **translated** |" in text
+    assert "the texts themselves" not in text.split("## Attributes")[1].split("|label")[0].split("label | rows")[0]

@@ -1,0 +1,201 @@
+"""The flow of an audit, on vectors; see test_texts.py for texts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from audit_world import ALIGNED, NAMES, QUICK, World
+
+from vec2vec.audit import Audit, LabelSet, Reference, Truth, audit
+from vec2vec.errors import ConfigError, DimensionError, InputError
+from vec2vec.translator import Translator
+from vec2vec.verdict import Verdict
+
+FAST: dict[str, Any] = {"picture_rows": 60, "resamples": 100}
+
+
+def run(world: World, **changes: Any) -> Audit:
+    options: dict[str, Any] = {
+        "scope": "a test",
+        "labels": world.labels,
+        "truth": world.truth,
+        "translator": world.translator,
+    }
+    return audit(
+        changes.pop("leak", world.leak), None, changes.pop("reference", world.reference), **options | FAST | changes
+    )
+
+
+@pytest.fixture(scope="module")
+def found(world: World) -> Audit:
+    return run(world)
+
+
+def test_translated_vectors_tell_what_the_untranslated_do_not(found):
+    shot, probe = found.attributes
+    assert (shot.kind, probe.kind) == ("zero-shot", "few-shot")
+    for one in found.attributes:
+        assert one.translated.top1.value > 0.9
+        assert one.native.top1.value > 0.9
+        assert one.naive.top1.value < 0.5
+        assert one.lift > 0.9
+        assert one.rows == len(found.leak) == 1200
+        assert one.translated.top1.low > one.majority.top1.high
+        assert {label.label for label in one.per_label} == set(NAMES)
+        assert one.confusion is not None
+    assert found.translation.top1.value > 0.9
+    assert found.concluded
+    assert not found.fitted
+
+
+def test_it_fits_a_translator_from_unpaired_rows_where_none_is_given(world):
+    said: list[str] = []
+    found = run(world, translator=None, method=QUICK, say=said.append)
+    assert found.fitted
+    assert found.verdict.label == "aligned"
+    assert all(one.translated.top1.value > 0.8 for one in found.attributes)
+    assert any("without pairs" in line for line in said)
+    assert found.translator.width("leak") == 24
+
+
+def test_without_truth_there_are_predictions_and_no_measures(world):
+    found = run(world, truth=None)
+    assert found.translation is None
+    for one in found.attributes:
+        assert one.translated is one.native is one.chance is None
+        assert sum(one.shares.values()) == pytest.approx(1)
+
+
+def test_labels_alone_give_measures_without_a_ceiling(world):
+    found = run(world, truth=Truth(labels=world.truth.labels))
+    assert found.translation is None
+    for one in found.attributes:
+        assert one.translated.top1.value > 0.9
+        assert one.native is None
+        assert np.isnan(one.lift)
+
+
+def test_a_sample_of_the_leak_keeps_its_truth(world):
+    found = run(world, leak_rows=300)
+    assert len(found.leak) == 300
+    assert found.attributes[0].translated.top1.value > 0.9
+
+
+def test_a_shuffled_truth_is_at_chance(world):
+    order = np.random.default_rng(0).permutation(len(world.leak))
+    shuffled = world.truth.take(order)
+    found = run(world, truth=shuffled)
+    assert found.attributes[0].translated.top1.value < 0.25
+    assert found.translation.top1.value < 0.02
+
+
+@pytest.mark.parametrize("label", ["not aligned"])
+def test_nothing_is_concluded_where_the_spaces_are_not_aligned(world, label):
+    bad = Translator(
+        {n: world.translator.space(n) for n in world.translator.spaces}, verdict=Verdict(label, 0.0, (0, 0.02))
+    )
+    found = run(world, translator=bad)
+    assert not found.concluded
+    assert (found.attributes, found.translation, found.picture) == ((), None, None)
+    tree = json.dumps(found.to_dict(), allow_nan=False)
+    assert "top1" not in tree.replace("expected_top1", "")
+
+
+def test_an_uncertain_verdict_is_noted(world):
+    spaces = {n: world.translator.space(n) for n in world.translator.spaces}
+    found = run(world, translator=Translator(spaces, verdict=Verdict("uncertain", 0.2, (0, 0.5))))
+    assert found.attributes
+    assert any("uncertain" in note for note in found.notes)
+    assert "carries no verdict" in run(world, translator=Translator(spaces)).verdict.sentence
+
+
+def test_other_columns_of_the_leak_are_not_read_and_the_report_says_so(world, tmp_path):
+    path = tmp_path / "leak.parquet"
+    columns = {"vector": list(world.leak), "text": ["secret"] * len(world.leak), "id": list(range(len(world.leak)))}
+    pq.write_table(pa.table(columns), path)
+    found = run(world, leak=path)
+    assert set(found.leak.unread) == {"text", "id"}
+    assert any("'text'" in note and "not read" in note for note in found.notes)
+    assert "secret" not in json.dumps(found.to_dict())
+
+
+def test_a_leak_of_another_kind_than_the_translators_is_noted(world):
+    assert any("radii from the mean" in note for note in run(world, leak=world.leak + 3).notes)
+    assert not any("radii" in note for note in run(world).notes)
+
+
+def test_the_same_seed_gives_the_same_figures(world, found):
+    again = run(world)
+    trees = [one.to_dict() for one in (found, again)]
+    for tree in trees:
+        tree.pop("seconds"), tree.pop("created")
+    assert trees[0] == trees[1]
+
+
+def test_json_holds_the_figures(found):
+    tree = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert tree["scope"] == "a test"
+    assert tree["attributes"][0]["translated"]["top1"]["value"] > 0.9
+    assert tree["verdict"]["label"] == ALIGNED.label
+
+
+def test_a_truth_of_another_length(world):
+    with pytest.raises(InputError, match=r"has 1,100 rows and the leak leak 1,200"):
+        run(world, truth=world.truth.take(np.arange(1100)))
+
+
+def test_labels_that_match_nothing(world):
+    with pytest.raises(InputError, match=r"match nothing: it has 'x', 'y', and the truth 'kind"):
+        run(world, labels=LabelSet({"x": "x", "y": "y"}))
+
+
+def test_rows_of_the_truth_without_a_label_of_the_set_are_left_out_and_counted(world):
+    few = LabelSet({name: name for name in NAMES[:4]}, vectors=world.labels.vectors[:4])
+    one = run(world, labels=few).attributes[0]
+    assert one.rows + one.left_out == 1200
+    assert one.left_out > 100
+
+
+def test_an_encoder_of_another_width_than_the_translators(world):
+    narrow = replace(world.reference, vectors=world.reference.vectors[:, :20])
+    with pytest.raises(DimensionError, match="known: has width 20, and the translator's space 'known' 40"):
+        run(world, reference=narrow)
+    with pytest.raises(DimensionError, match=r"the leak leak: has width 23, .* 24"):
+        run(world, leak=world.leak[:, :23])
+
+
+def test_the_wrong_direction_is_told(world):
+    with pytest.raises(DimensionError, match="the other direction"):
+        run(world, source_space="known")
+
+
+def test_a_reference_with_too_few_labels_trains_no_probe_and_says_so(world):
+    bare = Reference(world.reference.vectors, labels=(("kind 1",),) + ((),) * (len(world.reference) - 1))
+    found = run(world, reference=bare)
+    assert [one.kind for one in found.attributes] == ["zero-shot"]
+    assert "no probe was trained" in found.notes[-1]
+
+
+def test_bad_settings(world):
+    with pytest.raises(ConfigError, match="did you mean 'leak_rows'"):
+        run(world, leak_row=5)
+    with pytest.raises(InputError, match="needs its scope"):
+        run(world, scope=" ")
+    with pytest.raises(InputError, match=r"row 3 .* is no usable vector"):
+        run(world, leak=np.where(np.arange(1200)[:, None] == 3, np.nan, world.leak))
+    with pytest.raises(InputError, match="no encoder is given"):
+        run(world, reference=["a text", "another"])
+
+
+def test_bad_rows_are_left_out_and_counted(world):
+    broken = np.where(np.arange(1200)[:, None] < 7, np.nan, world.leak)
+    found = run(world, leak=broken, on_bad_rows="skip")
+    assert any("7 rows of the leak" in note for note in found.notes)
+    assert len(found.leak) == 1193
+    assert found.attributes[0].translated.top1.value > 0.9

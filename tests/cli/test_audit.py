@@ -1,0 +1,188 @@
+"""``vec2vec audit`` and ``vec2vec inverter`` from texts to the report, with tiny encoders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_encoders import WORDS, save_static
+from typer.testing import CliRunner
+
+from vec2vec.cli import app
+from vec2vec.encoders import encode, get_encoder
+from vec2vec.preprocess import Preprocessor
+from vec2vec.translator import linear_translator
+from vec2vec.verdict import Verdict
+
+runner = CliRunner()
+SMALL = ["--set", "width=32", "--set", "layers=1", "--set", "heads=2", "--set", "prefix=2", "--set", "rate=0.01"]
+QUICK = ["--set", "resamples=100", "--set", "picture_rows=30", "--set", "rounds=1", "--set", "proposals=4"]
+KINDS = ("river", "music", "doctor")
+
+
+@pytest.fixture(autouse=True)
+def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VEC2VEC_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an encoder, texts with labels, the leak of others, and a translator."""
+    folder = tmp_path_factory.mktemp("audit")
+    save_static(folder / "known")
+    encoder = get_encoder(str(folder / "known"))
+    rng = np.random.default_rng(0)
+
+    def records(count: int) -> list[dict[str, Any]]:
+        out = []
+        for _ in range(count):
+            kind = KINDS[int(rng.integers(0, len(KINDS)))]
+            words = [kind, kind, *rng.choice(WORDS[:25], 6)]
+            rng.shuffle(words)
+            out.append({"text": " ".join(words), "label": kind})
+        return out
+
+    reference, leaked = records(600), records(300)
+    for name, rows in (("reference", reference), ("truth", leaked), ("short", leaked[:-1])):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "labels.json").write_text(json.dumps({kind: kind for kind in KINDS}))
+    (folder / "other.json").write_text(json.dumps(["cars", "boats"]))
+    native = encode(encoder, [row["text"] for row in leaked])
+    turn = np.linalg.qr(rng.standard_normal((20, 16)))[0].T.astype(np.float32)
+    leak = native @ turn
+    np.save(folder / "leak.npy", leak)
+    verdicts = {"t": Verdict("aligned", 0.9, (0.8, 1.0)), "bad": Verdict("not aligned", 0.0, (0.0, 0.0))}
+    for name, verdict in verdicts.items():
+        made = linear_translator(
+            Preprocessor.fit(leak), Preprocessor.fit(native), turn.T, names=("leak", "known"), verdict=verdict
+        )
+        made.save_pretrained(folder / name)
+    return folder
+
+
+def call(world: Path, out: Path, *more: str, translator: str = "t", scope: bool = True) -> Any:
+    parts = ["audit", str(world / "leak.npy"), "--encoder", str(world / "known"), "--out", str(out)]
+    parts += ["--reference", str(world / "reference.jsonl"), "--translator", str(world / translator)]
+    return runner.invoke(app, [*parts, *(["--scope", "a test"] if scope else []), *QUICK, *more])
+
+
+def test_from_texts_to_the_report_with_a_trained_inverter(world, tmp_path):
+    inverter = tmp_path / "inverter"
+    texts, known = str(world / "reference.jsonl"), str(world / "known")
+    trained = runner.invoke(
+        app, ["inverter", "train", texts, "--encoder", known, "--out", str(inverter), "--steps", "60", *SMALL]
+    )
+    assert trained.exit_code == 0, trained.output
+    assert "parameters, 60 steps" in trained.stderr
+
+    out = tmp_path / "report"
+    result = call(
+        world, out, "--labels", str(world / "labels.json"), "--truth", str(world / "truth.jsonl"),
+        "--inverter", str(inverter), "--invert-rows", "20",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "verdict: aligned" in result.stdout
+    assert {path.name for path in out.iterdir()} == {"report.html", "report.json", "report.md"}
+    tree = json.loads((out / "report.json").read_text())
+    assert tree["scope"] == "a test"
+    assert [one["kind"] for one in tree["attributes"]] == ["zero-shot", "few-shot"]
+    assert all(one["translated"]["top1"]["value"] > 0.8 for one in tree["attributes"])
+    found = {(one["vectors"], one["method"]): one["measures"] for one in tree["inversion"]["recoveries"]}
+    assert set(found) == {
+        (v, m) for v in ("translated", "native", "floor") for m in ("nearest", "decoder", "corrected")
+    }
+    assert (
+        found["translated", "corrected"]["token_f1"]["value"] > found["floor", "corrected"]["token_f1"]["value"] + 0.1
+    )
+    assert found["translated", "corrected"]["cosine"]["value"] > found["translated", "decoder"]["cosine"]["value"]
+    assert "river" not in (out / "report.md").read_text().split("Examples")[1].split("## Method")[0]
+
+    again = call(world, out)
+    assert again.exit_code == 2
+    assert "exists already" in again.stderr
+
+    texts_out = tmp_path / "texts.jsonl"
+    run = runner.invoke(app, ["inverter", "invert", str(inverter), str(world / "leak16.npy"), "--out", str(texts_out)])
+    assert run.exit_code == 2
+    assert "there is no such file" in run.stderr
+    encoder = get_encoder(known)
+    np.save(tmp_path / "native.npy", encode(encoder, ["river music doctor", "the river"]))
+    run = runner.invoke(
+        app,
+        [
+            "inverter",
+            "invert",
+            str(inverter),
+            str(tmp_path / "native.npy"),
+            "--out",
+            str(texts_out),
+            "--rounds",
+            "1",
+            "--encoder",
+            known,
+        ],
+    )
+    assert run.exit_code == 0, run.output
+    lines = [json.loads(line) for line in texts_out.read_text().splitlines()]
+    assert [line["row"] for line in lines] == [0, 1]
+    assert all(line["text"] for line in lines)
+
+
+def test_an_inverter_is_trained_where_none_is_given(world, tmp_path):
+    result = call(world, tmp_path / "r", "--minutes", "0.02", "--invert-rows", "3")
+    assert result.exit_code == 0, result.output
+    assert "training an inverter on the reference, 0.02 minutes" in result.stderr
+    tree = json.loads((tmp_path / "r" / "report.json").read_text())
+    assert [one["method"] for one in tree["inversion"]["recoveries"]] == ["nearest", "decoder", "corrected"]
+    assert tree["inversion"]["inverter"]["texts"] == 600
+
+
+def test_not_aligned_is_exit_code_3_and_a_report_without_figures(world, tmp_path):
+    result = call(world, tmp_path / "r", "--truth", str(world / "truth.jsonl"), translator="bad")
+    assert result.exit_code == 3, result.output
+    assert "Nothing can be concluded" in result.stdout
+    tree = json.loads((tmp_path / "r" / "report.json").read_text())
+    assert tree["concluded"] is False
+    assert tree["attributes"] == []
+    assert tree["inversion"] is None
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--truth", "short.jsonl"], "has 299 rows and the leak"),
+        (["--truth", "truth.jsonl", "--labels", "other.json"], "match nothing"),
+        (["--labels", "nothing.json"], "is no file of labels"),
+        (["--inverter", "missing"], "is no inverter"),
+        (["--defences", "rotations"], "did you mean 'rotation'"),
+        (["--set", "seed=3"], "has an option of its own"),
+        (["--set", "leak_row=3"], "did you mean 'leak_rows'"),
+        (["--from", "known"], "the other direction"),
+        (["--judge", "http://localhost:1/v1"], "name the model"),
+    ],
+)
+def test_bad_input_is_one_line(world, tmp_path, more, message):
+    parts = [str(world / part) if part.endswith(("jsonl", "other.json", "nothing.json")) else part for part in more]
+    result = call(world, tmp_path / "r", *(parts if "--inverter" in parts else ["--inverter", "nearest", *parts]))
+    assert result.exit_code == 2, result.output
+    assert message in " ".join(result.stderr.split())
+    assert result.stderr.strip().splitlines()[-1].startswith("error: ")
+    assert not (tmp_path / "r").exists()
+
+
+def test_without_a_scope_nothing_runs(world, tmp_path):
+    result = call(world, tmp_path / "r", scope=False)
+    assert result.exit_code == 2
+    assert "needs its scope" in result.stderr
+
+
+def test_another_encoder_than_the_translators(world, tmp_path):
+    result = runner.invoke(
+        app, ["audit", str(world / "leak.npy"), "--encoder", "minilm", "--reference", str(world / "reference.jsonl"),
+              "--translator", str(world / "t"), "--out", str(tmp_path / "r"), "--scope", "s", "--inverter", "none"],
+    )  # fmt: skip
+    assert result.exit_code == 2
+    assert "minilm: has width 384, and the translator's space 'known' 16" in result.stderr

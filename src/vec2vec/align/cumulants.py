@@ -30,6 +30,7 @@ POPULATION = 60  # maxima that are kept from one generation to the next
 SAME = 0.95  # tr(R^T S) / r of two maxima that are taken for one
 DISTURBANCE = 0.5  # the Frobenius norm of noise beside a rotation's, at most
 ROWS_AT_ONCE = 4096
+PATIENCE, RISE = 6, 1e-4  # a search ends after so many generations without so great a rise of the energy
 TINY = 1e-6  # of the greatest singular value: what is less gets no direction from a polar factor
 
 
@@ -76,7 +77,7 @@ def search(x: Cumulants, y: Cumulants, *, starts: int, generations: int, rng: np
     ----------
     x, y : cumulants of both sides, along as many axes
     starts : random rotations to climb from
-    generations : how often as many as `BATCH` means of two maxima are climbed from
+    generations : how often, at most, `BATCH` means of two maxima are climbed from
     rng : decides all of them
     """
     r = len(x.second)
@@ -88,7 +89,12 @@ def search(x: Cumulants, y: Cumulants, *, starts: int, generations: int, rng: np
     with threadpool_limits(1):  # small products: more threads wait for one another longer than they work
         batches = [climb(polar_factors(noise(min(BATCH, starts - i))), x, y) for i in range(0, starts, BATCH)]
         found = _distinct(batches)
-        for _ in range(generations):
+        highest, best = 0, float("-inf")
+        for number in range(generations):
+            if float(found.energies[0]) > best + RISE:
+                highest, best = number, float(found.energies[0])
+            elif number - highest >= PATIENCE:
+                break
             one, other = (
                 found.rotations[torch.randint(len(found.rotations), (BATCH,), generator=generator)] for _ in range(2)
             )

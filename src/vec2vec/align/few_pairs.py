@@ -43,6 +43,7 @@ class FewPairsConfig(SinkhornConfig):
     """
 
     worth: float = Field(default=1000.0, gt=0.0)
+    early_rounds: int = Field(default=50, ge=1)  # in all axes, and from a better start
 
 
 def fit(

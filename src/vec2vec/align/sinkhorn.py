@@ -37,11 +37,16 @@ from vec2vec.verdict import Verdict
 MIN_EXPONENT = -80.0  # exp of less is zero in float32
 PROBE_ROWS = 2000  # of a side, to measure a similarity's spread and a candidate's score
 PROBE_TEMPERATURE = 0.15  # of the transport that witnesses are compared by
-ROUND_WORK, GUESS_WORK, SHARPENING_WORK = 3.0, 20.0, 15.0  # of any size, as `Schedule.work` counts
+ROUND_WORK, GUESS_WORK, CUMULANT_WORK, SHARPENING_WORK = (
+    3.0,
+    20.0,
+    150.0,
+    15.0,
+)  # of any size, as `Schedule.work` counts
 FAINT = 1e-4  # a random direction beside a known one of length 1, which it must not turn
 TRIAL_SHARE = 0.1  # of a round's cost, of one in the strongest axes alone
 ROWS_PER_AXIS, LEAST_AXES = 32, 32  # with fewer than ENOUGH_ROWS
-CUMULANT_BONUS = 0.005  # to a score: balanced transport favours maps that find something for what has no counterpart
+CUMULANT_BONUS = 0.015  # to a score: balanced transport favours maps that find something for what has no counterpart
 SAME = 0.97  # agreement of two candidates from which on the worse adds nothing
 CONSENT = 0.1  # consistency of two witnesses on the probe from which on they are taken to be right together
 
@@ -76,10 +81,10 @@ class SinkhornConfig(FitConfig):
     axes: int = Field(default=512, ge=2)
     search_axes: int = Field(default=64, ge=2)
     attempts: int = Field(default=2, ge=1)
-    guesses: int = Field(default=16, ge=1)
+    guesses: int = Field(default=8, ge=1)
     cumulant_axes: int = Field(default=12, ge=2)
     cumulant_starts: int = Field(default=200, ge=1)
-    cumulant_generations: int = Field(default=8, ge=0)
+    cumulant_generations: int = Field(default=30, ge=0)
     generations: int = Field(default=5, ge=0)
     children: int = Field(default=12, ge=2)
     clusters: tuple[Annotated[int, Field(ge=4)], ...] = (20, 40, 80, 160)
@@ -348,10 +353,10 @@ class Candidate:
 class Search:
     """Solve the problem from nothing, roughly, in the strongest axes alone, where a round costs next to nothing.
 
-    First guesses at several numbers of clusters, since none suits every corpus; each refined a little; the best by the
-    score of their transport, which tells right from wrong where the energy of a guess does not. Candidates get stuck
-    where they are partly right, each in its own way: the mean of two, refined, is often better than either
-    (`generations` of these, where the guesses alone were not enough).
+    A guess by cumulants (`vec2vec.align.cumulants`), and guesses at several numbers of clusters, since none suits every
+    corpus; each refined a little; the best by the score of their transport, which tells right from wrong where the
+    energy of a clustering does not. Candidates get stuck where they are partly right, each in its own way: the mean of
+    two, refined, is often better than either (`generations` of these, where the guesses alone were not enough).
 
     Attributes
     ----------
@@ -369,7 +374,9 @@ class Search:
 
     def go_on(self, report: Reporter, generations: int) -> None:
         """Further guesses, then generations of mean maps."""
-        self._guess_by_cumulants(1 + generations)
+        effort = 1 + generations
+        self._guess_by_cumulants(effort)
+        report(f"cumulants, {self.name}", 1, 1, self.found[-1].score, effort * CUMULANT_WORK)
         total = self.config.guesses + generations * self.config.children
         for step in range(1, total + 1):
             guessing = step <= self.config.guesses
@@ -399,8 +406,13 @@ class Search:
         """A candidate from the greatest maximum of `vec2vec.align.cumulants`."""
         axes = min(self.config.cumulant_axes, self.low_x.width, self.low_y.width)
         one, other = (Cumulants.of(_evened(side, axes)) for side in (self.x, self.y))
-        starts, generations = effort * self.config.cumulant_starts, effort * self.config.cumulant_generations
-        found = search_by_cumulants(one, other, starts=starts, generations=generations, rng=self.rng)
+        found = search_by_cumulants(
+            one,
+            other,
+            starts=effort * self.config.cumulant_starts,
+            generations=self.config.cumulant_generations,
+            rng=self.rng,
+        )
         guess = found.rotations[0].to(self.low_x.rows)
         tried = self._candidate(extend(guess, (self.low_x.width, self.low_y.width), self.rng))
         self.found.append(Candidate(tried.rotation, tried.score + CUMULANT_BONUS, guess))
@@ -466,7 +478,10 @@ def refine_half(
     name: str,
     pairs: Pairs | None = None,
 ) -> torch.Tensor:
-    """From a rough start (r, s): many rounds of small samples as they are, then fewer of larger ones, ever whiter."""
+    """From a rough start (r, s): many rounds of small samples as they are, then fewer of larger ones, ever whiter.
+
+    Small samples are too few for the weaker axes, which would blur the others; with known pairs they serve in all.
+    """
     early, late = half_schedules(config)
     stage = f"small samples, {name}"
     if pairs is None:
@@ -504,13 +519,14 @@ def final_schedule(config: SinkhornConfig) -> Schedule:
 def witness_work(x: Side, y: Side, config: SinkhornConfig) -> float:
     """What the first attempt at one half costs, as `Schedule.work` counts."""
     guesses = config.guesses * (GUESS_WORK + trial_work(x, y, config))
-    return guesses + half_work(x, y, config)
+    return CUMULANT_WORK + guesses + half_work(x, y, config)
 
 
 def further_work(x: Side, y: Side, config: SinkhornConfig) -> float:
     """What a further attempt at one half costs, as `Schedule.work` counts."""
     candidates = config.guesses + config.generations * config.children
-    return config.guesses * GUESS_WORK + candidates * trial_work(x, y, config)
+    by_cumulants = (1 + config.generations) * CUMULANT_WORK
+    return by_cumulants + config.guesses * GUESS_WORK + candidates * trial_work(x, y, config)
 
 
 def trial_work(x: Side, y: Side, config: SinkhornConfig) -> float:

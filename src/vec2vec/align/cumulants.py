@@ -138,10 +138,10 @@ def polar_factors(matrices: torch.Tensor) -> torch.Tensor:
     matrices = matrices.double()
     values, vectors = torch.linalg.eigh(matrices.mT @ matrices)
     roots = values.clamp_min(TINY**2 * values[:, -1:]).rsqrt()
-    near = matrices @ ((vectors * roots[:, None, :]) @ vectors.mT)
+    near: torch.Tensor = matrices @ ((vectors * roots[:, None, :]) @ vectors.mT)
     for _ in range(2):  # Newton-Schulz, for what the clamp and the squaring cost
         near = 1.5 * near - 0.5 * near @ (near.mT @ near)
-    return near.to(torch.float32)
+    return near.float()
 
 
 def _distinct(found: list[Found]) -> Found:

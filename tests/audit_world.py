@@ -18,6 +18,8 @@ ALIGNED = Verdict("aligned", 0.9, (0.8, 0.95), {}, "Aligned: said by the test.")
 # what a quick fit of the world below takes
 QUICK = {
     "guesses": 5,
+    "cumulant_starts": 50,
+    "cumulant_generations": 3,
     "clusters": (12,),
     "trial_rounds": 20,
     "early_rounds": 20,

@@ -42,7 +42,15 @@ def test_the_same_consistency_says_less_of_fewer_rows() -> None:
 def test_a_second_opinion_tells_a_right_map_from_a_wrong_one(
     world: Any, monkeypatch: pytest.MonkeyPatch, right: bool
 ) -> None:
-    small = {"guesses": 10, "clusters": (12,), "trial_rounds": 20, "early_rounds": 20, "early_rows": 500}
+    small = {
+        "guesses": 10,
+        "cumulant_starts": 50,
+        "cumulant_generations": 3,
+        "clusters": (12,),
+        "trial_rounds": 20,
+        "early_rounds": 20,
+        "early_rows": 500,
+    }
     small |= {"half_rounds": 8, "half_rows": 700, "attempts": 1}
     monkeypatch.setattr(module, "SinkhornConfig", lambda: SinkhornConfig(**small))
     pairs = world.source_eval, world.target_eval if right else world.target_eval[::-1].copy()

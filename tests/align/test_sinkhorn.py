@@ -15,6 +15,8 @@ from vec2vec.preprocess import Preprocessor
 
 SMALL = {
     "guesses": 10,
+    "cumulant_starts": 50,
+    "cumulant_generations": 3,
     "clusters": (12,),
     "trial_rounds": 20,
     "early_rounds": 20,

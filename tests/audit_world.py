@@ -12,7 +12,7 @@ from vec2vec.preprocess import Preprocessor
 from vec2vec.translator import Translator, linear_translator
 from vec2vec.verdict import Verdict
 
-KINDS, HIDDEN, ROWS, LEAKED = 16, 8, 3000, 1200
+KINDS, HIDDEN, ROWS, LEAKED = 16, 8, 4000, 2400
 NAMES = tuple(f"kind {i}" for i in range(KINDS))
 ALIGNED = Verdict("aligned", 0.9, (0.8, 0.95), {}, "Aligned: said by the test.")
 # what a quick fit of the world below takes
@@ -22,13 +22,14 @@ QUICK = {
     "cumulant_generations": 3,
     "clusters": (12,),
     "trial_rounds": 20,
-    "early_rounds": 20,
+    "early_rounds": 60,
     "early_rows": 500,
-    "half_rounds": 8,
+    "half_rounds": 16,
     "half_rows": 700,
     "rounds": 6,
     "round_rows": 1500,
-    "attempts": 1,
+    "attempts": 2,
+    "generations": 1,
     "sharpening": 0,
 }
 

@@ -58,6 +58,7 @@ def test_its_links_lead_somewhere() -> None:
         "CHANGELOG.md",
         "CITATION.cff",
         "benchmarks",
+        "docs/alignment.md",
         "docs/benchmarks.md",
         "docs/images/demo.png",
     } == local

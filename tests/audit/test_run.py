@@ -45,7 +45,7 @@ def test_translated_vectors_tell_what_the_untranslated_do_not(found):
         assert one.native.top1.value > 0.9
         assert one.naive.top1.value < 0.5
         assert one.lift > 0.9
-        assert one.rows == len(found.leak) == 1200
+        assert one.rows == len(found.leak) == 2400
         assert one.translated.top1.low > one.majority.top1.high
         assert {label.label for label in one.per_label} == set(NAMES)
         assert one.confusion is not None
@@ -146,7 +146,7 @@ def test_json_holds_the_figures(found):
 
 
 def test_a_truth_of_another_length(world):
-    with pytest.raises(InputError, match=r"has 1,100 rows and the leak leak 1,200"):
+    with pytest.raises(InputError, match=r"has 1,100 rows and the leak leak 2,400"):
         run(world, truth=world.truth.take(np.arange(1100)))
 
 
@@ -158,7 +158,7 @@ def test_labels_that_match_nothing(world):
 def test_rows_of_the_truth_without_a_label_of_the_set_are_left_out_and_counted(world):
     few = LabelSet({name: name for name in NAMES[:4]}, vectors=world.labels.vectors[:4])
     one = run(world, labels=few).attributes[0]
-    assert one.rows + one.left_out == 1200
+    assert one.rows + one.left_out == 2400
     assert one.left_out > 100
 
 
@@ -188,14 +188,14 @@ def test_bad_settings(world):
     with pytest.raises(InputError, match="needs its scope"):
         run(world, scope=" ")
     with pytest.raises(InputError, match=r"row 3 .* is no usable vector"):
-        run(world, leak=np.where(np.arange(1200)[:, None] == 3, np.nan, world.leak))
+        run(world, leak=np.where(np.arange(2400)[:, None] == 3, np.nan, world.leak))
     with pytest.raises(InputError, match="no encoder is given"):
         run(world, reference=["a text", "another"])
 
 
 def test_bad_rows_are_left_out_and_counted(world):
-    broken = np.where(np.arange(1200)[:, None] < 7, np.nan, world.leak)
+    broken = np.where(np.arange(2400)[:, None] < 7, np.nan, world.leak)
     found = run(world, leak=broken, on_bad_rows="skip")
     assert any("7 rows of the leak" in note for note in found.notes)
-    assert len(found.leak) == 1193
+    assert len(found.leak) == 2393
     assert found.attributes[0].translated.top1.value > 0.9

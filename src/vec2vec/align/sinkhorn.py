@@ -443,7 +443,7 @@ class Search:
 
 def _evened(side: Side, axes: int) -> torch.Tensor:
     """Rows (n, axes) along the strongest axes, half whitened, for `vec2vec.align.cumulants`."""
-    return (side.rows[:, :axes] / side.axes.variance[:axes] ** WHITENING).cpu()
+    return (side.rows[:, :axes] / side.axes.scale(WHITENING)[:axes]).cpu()
 
 
 def distinct_axes(x: Side, y: Side) -> int:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from vec2vec.align.rounds import Reporter
 from vec2vec.align.sharpen import coverage
-from vec2vec.align.sinkhorn import Reporter, SinkhornConfig, finish, prepare
+from vec2vec.align.sinkhorn import SinkhornConfig, finish, prepare
 from vec2vec.align.whitening import polar, unit
 from vec2vec.translator import Translator
 from vec2vec.verdict import Verdict

@@ -6,10 +6,12 @@ import torch
 from scipy.stats import ortho_group
 
 import vec2vec
+from vec2vec.align import sinkhorn
 from vec2vec.align.anchors import first_guess, match_graphs
 from vec2vec.align.base import Progress
 from vec2vec.align.judge import agreement, consistency
-from vec2vec.align.sinkhorn import Reporter, Search, SinkhornConfig, bag, extend, prepare, transport
+from vec2vec.align.rounds import Reporter, Side, extend, transport
+from vec2vec.align.sinkhorn import Search, SinkhornConfig, bag, independent_witnesses, prepare
 from vec2vec.align.whitening import Axes, polar, unit
 from vec2vec.preprocess import Preprocessor
 
@@ -21,6 +23,9 @@ SMALL = {
     "trial_rounds": 20,
     "early_rounds": 20,
     "early_rows": 500,
+    "kin": 4,
+    "kin_rounds": 10,
+    "kin_generations": 2,
     "half_rounds": 8,
     "half_rows": 700,
     "rounds": 6,
@@ -127,7 +132,7 @@ def test_a_few_pairs_are_enough_where_the_rows_alone_say_nothing():
 
 
 def test_bagging_finds_again_what_it_was_not_told(world):
-    config = SinkhornConfig(**{**SMALL, "bags": 1, "kept_axes": 2})
+    config = SinkhornConfig(**{**SMALL, "kept_axes": 2})
     native, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
     left, right = (
         unit(torch.from_numpy(one.apply(rows)) @ side.axes.directions)
@@ -141,8 +146,19 @@ def test_bagging_finds_again_what_it_was_not_told(world):
     assert agreement(polar(partly), known, left) < 0.8
     assert agreement(bagged, known, left) > 0.9
     assert {step["stage"] for step in report.history} >= {"bag 1", "bag 2"}
+    assert "bag 3" not in {step["stage"] for step in report.history}
     none = config.model_copy(update={"bags": 0})
     torch.testing.assert_close(bag([known], x, y, none, rng, report), known)
+
+
+@pytest.mark.parametrize(("agreeing", "last"), [(0.95, "bag 2"), (0.5, "bag 6")])
+def test_bags_are_repeated_while_their_maps_disagree(world, monkeypatch, agreeing, last):
+    config = SinkhornConfig(**{**SMALL, "early_rounds": 2, "half_rounds": 2})
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    monkeypatch.setattr(sinkhorn, "consistent", lambda *_: agreeing)
+    report = Reporter(None, 1.0)
+    bag([torch.eye(x.width, y.width)], x, y, config, np.random.default_rng(0), report)
+    assert report.history[-1]["stage"] == last
 
 
 def test_graphs_that_are_alike_but_for_their_order_are_matched():
@@ -215,29 +231,60 @@ def search(world) -> Search:
     return started
 
 
-def known_map(world, search) -> torch.Tensor:
-    """The rotation by the held-out pairs, which the search has not seen."""
+def known_map(world, x: Side, y: Side) -> torch.Tensor:
+    """The rotation by the held-out pairs, which no search has seen, along the axes of both sides."""
     sides = []
-    for side, rows, held_out in (
-        (search.low_x, world.source, world.source_eval),
-        (search.low_y, world.target, world.target_eval),
-    ):
+    for side, rows, held_out in ((x, world.source, world.source_eval), (y, world.target, world.target_eval)):
         native = Preprocessor.fit(rows)
         sides.append(unit(torch.from_numpy(native.apply(held_out)) @ side.axes.directions))
     return polar(sides[0].T @ sides[1])
 
 
 def test_a_search_finds_the_map_and_ranks_it_first(world, search):
-    best = search.found[0]
-    assert agreement(best.rotation, known_map(world, search), search.low_x.rows) > 0.9
-    assert [one.score for one in search.found] == sorted((one.score for one in search.found), reverse=True)
+    best = search.low.found[0]
+    assert agreement(best.rotation, known_map(world, search.low.x, search.low.y), search.low.x.rows) > 0.9
+    assert [one.score for one in search.low.found] == sorted((one.score for one in search.low.found), reverse=True)
 
 
 def test_a_search_keeps_no_candidate_twice(search):
-    rotations = [one.rotation for one in search.found]
+    rotations = [one.rotation for one in search.low.found]
     assert 1 <= len(rotations) <= search.config.children
-    alike = [agreement(a, b, search.probes[0], 500) for i, a in enumerate(rotations) for b in rotations[:i]]
+    alike = [agreement(a, b, search.low.probes[0], 500) for i, a in enumerate(rotations) for b in rotations[:i]]
     assert max(alike, default=0.0) < 0.97
+
+
+def test_a_bred_witness_is_right_and_no_worse_than_its_kin(world, search):
+    report = Reporter(None, 1.0)
+    witness = search.bred_witness(report)
+    assert agreement(witness, known_map(world, search.x, search.y), search.x.rows) > 0.9
+    kin = [step for step in report.history if step["stage"].startswith("kin")]
+    assert [step["step"] for step in kin] == [1, 2, 3]
+    scores = [step["score"] for step in kin]
+    assert scores == sorted(scores)  # the best are kept from one generation to the next
+
+
+@pytest.mark.parametrize(("agreeing", "bred"), [(0.01, False), (0.2, True), (0.7, False)])
+def test_witnesses_are_bred_where_they_are_in_doubt(world, monkeypatch, agreeing, bred):
+    config = SinkhornConfig(**SMALL)
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    monkeypatch.setattr(sinkhorn, "consistent", lambda *_: agreeing)
+    report = Reporter(None, 1.0)
+    independent_witnesses(x, y, config, np.random.default_rng(0), report)
+    stages = {step["stage"] for step in report.history}
+    assert ({"kin, half 1", "kin, half 2"} <= stages) == bred
+
+
+def test_a_second_search_by_cumulants_never_ends_lower(world):
+    config = SinkhornConfig(**{**SMALL, "cumulant_starts": 2, "cumulant_generations": 0, "guesses": 1})
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    searching = Search(x, y, config, np.random.default_rng(0), "test")
+    energies = []
+    for _ in range(5):
+        searching.go_on(Reporter(None, 1.0), generations=0)
+        assert searching.by_cumulants is not None
+        energies.append(searching.by_cumulants[1])
+    assert energies == sorted(energies)
+    assert energies[-1] > energies[0]
 
 
 def test_a_witness_says_nothing_of_axes_that_its_rows_cannot_tell_apart():

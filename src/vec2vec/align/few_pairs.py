@@ -12,20 +12,17 @@ import torch
 from pydantic import Field
 
 from vec2vec.align.base import ProgressCallback, SpaceFit
+from vec2vec.align.rounds import Pairs, Reporter, Side, refine
 from vec2vec.align.sinkhorn import (
-    Pairs,
-    Reporter,
-    Side,
     SinkhornConfig,
     bag,
-    bagging_work,
+    bag_work,
     final_schedule,
     final_work,
     finish,
     half_work,
     judge,
     prepare,
-    refine,
     refine_half,
     sharpening_work,
 )
@@ -44,6 +41,7 @@ class FewPairsConfig(SinkhornConfig):
 
     worth: float = Field(default=1000.0, gt=0.0)
     early_rounds: int = Field(default=50, ge=1)  # in all axes, and from a better start
+    bags: int = Field(default=1, ge=0)
 
 
 def fit(
@@ -71,7 +69,7 @@ def fit(
     """
     rng = np.random.default_rng(seed)
     natives, (x, y) = prepare(source, target, config, device or torch.device("cpu"))
-    work = 3 * half_work(x, y, config) + bagging_work(x, y, config) + final_work(x, y, config)
+    work = 3 * half_work(x, y, config) + bag_work(x, y, config) + final_work(x, y, config)
     report = Reporter(progress, work + sharpening_work(config))
     a = _along(x.axes, natives[0], pairs[0])
     b = _along(y.axes, natives[1], pairs[1])

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from vec2vec.align.judge import Map, gather_evidence, verdict_from
-from vec2vec.align.sinkhorn import Reporter, SinkhornConfig, distinct_axes, independent_witnesses, prepare
+from vec2vec.align.rounds import Reporter
+from vec2vec.align.sinkhorn import SinkhornConfig, distinct_axes, independent_witnesses, prepare
 from vec2vec.align.whitening import Axes, polar, unit
 from vec2vec.translator import NetworkSpace, Space
 from vec2vec.vectors import Float32

@@ -33,7 +33,7 @@ Step = Callable[[int, float], None]
 
 
 class Rows(Protocol):
-    """The rows of one space along its principal axes, as `vec2vec.align.sinkhorn.Side` has them."""
+    """The rows of one space along its principal axes, as `vec2vec.align.rounds.Side` has them."""
 
     @property
     def rows(self) -> torch.Tensor: ...

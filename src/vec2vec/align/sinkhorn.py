@@ -2,31 +2,40 @@
 
 Read from top to bottom: `fit` prepares both sides; `Search` solves the problem from nothing on one half of the rows,
 twice, roughly and in the strongest axes, and refines what it found; where the two are consistent, `bag` solves it again
-on other halves, from what the two say of the strongest axes; `refine` improves the mean of all on all rows,
-`vec2vec.align.judge` says how much to trust it, and `vec2vec.align.sharpen` adapts what was found to a plain search.
-
-Each round of `refine` draws a sample of either side, transports the mapped source onto the target by entropic optimal
-transport, and rotates the source onto the barycentres of its transport plan (Wasserstein-Procrustes: Grave et al. 2018,
-arXiv 1805.11222; entropic: Alvarez-Melis et al. 2019, arXiv 1806.09277). The temperature is in units of the standard
-deviation of the similarities, so that it means the same in spaces of any width.
+on other halves, from what the two say of the strongest axes; `vec2vec.align.rounds.refine` improves the mean of all on
+all rows, `vec2vec.align.judge` says how much to trust it, and `vec2vec.align.sharpen` adapts what was found to a plain
+search.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Annotated
 
 import numpy as np
 import torch
 from pydantic import Field
 
 from vec2vec.align.anchors import first_guess
-from vec2vec.align.base import FitConfig, Progress, ProgressCallback, SpaceFit
+from vec2vec.align.base import FitConfig, ProgressCallback, SpaceFit
 from vec2vec.align.cumulants import WHITENING, Cumulants
 from vec2vec.align.cumulants import search as search_by_cumulants
-from vec2vec.align.judge import ENOUGH_ROWS, agreement, consistency, gather_evidence, verdict_from
+from vec2vec.align.judge import ENOUGH_ROWS, consistency, gather_evidence, verdict_from
+from vec2vec.align.population import Candidate, Population
+from vec2vec.align.rounds import (
+    FAINT,
+    PROBE_ROWS,
+    PROBE_TEMPERATURE,
+    Pairs,
+    Reporter,
+    Schedule,
+    Side,
+    balanced,
+    extend,
+    refine,
+    transport,
+)
 from vec2vec.align.sharpen import sharper_decode
 from vec2vec.align.whitening import Axes, polar, thin_svd, unit
 from vec2vec.preprocess import Preprocessor
@@ -34,21 +43,15 @@ from vec2vec.translator import Space
 from vec2vec.vectors import Float32
 from vec2vec.verdict import Verdict
 
-MIN_EXPONENT = -80.0  # exp of less is zero in float32
-PROBE_ROWS = 2000  # of a side, to measure a similarity's spread and a candidate's score
-PROBE_TEMPERATURE = 0.15  # of the transport that witnesses are compared by
-ROUND_WORK, GUESS_WORK, CUMULANT_WORK, SHARPENING_WORK = (
-    3.0,
-    20.0,
-    150.0,
-    15.0,
-)  # of any size, as `Schedule.work` counts
-FAINT = 1e-4  # a random direction beside a known one of length 1, which it must not turn
+GUESS_WORK, CUMULANT_WORK, SHARPENING_WORK = 20.0, 150.0, 15.0  # of any size, as `Schedule.work` counts
 TRIAL_SHARE = 0.1  # of a round's cost, of one in the strongest axes alone
+KIN_SHARE, KIN_EFFORT = 0.7, 2  # the same, in the axes that kin are bred in; of the search for their start
 ROWS_PER_AXIS, LEAST_AXES = 32, 32  # with fewer than ENOUGH_ROWS
 CUMULANT_BONUS = 0.015  # to a score: balanced transport favours maps that find something for what has no counterpart
-SAME = 0.97  # agreement of two candidates from which on the worse adds nothing
 CONSENT = 0.1  # consistency of two witnesses on the probe from which on they are taken to be right together
+DOUBT = (0.02, 0.5)  # consistency of two witnesses that have a start in common, but got stuck
+SURE = 0.9  # consistency of two bags from which on more of them add nothing
+MEAN_OF, KIN_MARGIN = 4, 0.01  # maps; of kin, those whose score is so near to the best one's
 
 
 class SinkhornConfig(FitConfig):
@@ -70,8 +73,10 @@ class SinkhornConfig(FitConfig):
     balancing : Sinkhorn iterations of a round
     trial_rounds, trial_rows : the refinement of a candidate; rows of the source, twice as many of the target
     early_axes, early_rounds, early_rows : the refinement of the best one
+    kin, kin_rounds : where that got stuck: refinements of the best one in the early axes, of early rows
+    kin_generations : as many mean maps of two of these, each refined in half of the rounds
     half_rounds, half_rows : the refinement within a half that follows
-    bags : further divisions into halves, either half giving one more map to the mean
+    bags : further divisions into halves, at most, while their maps are not consistent; either half gives one map
     kept_axes : the strongest, of which such a map starts with what is known; of the others it starts with nothing
     rounds, round_rows : the refinement on all rows
     sharpening : steps by which, at last, the map of either direction is adapted to a plain search; 0 for none
@@ -97,98 +102,16 @@ class SinkhornConfig(FitConfig):
     early_axes: int = Field(default=128, ge=2)
     early_rounds: int = Field(default=150, ge=1)
     early_rows: int = Field(default=1_000, ge=16)
+    kin: int = Field(default=8, ge=2)
+    kin_rounds: int = Field(default=60, ge=2)
+    kin_generations: int = Field(default=6, ge=0)
     half_rounds: int = Field(default=24, ge=1)
     half_rows: int = Field(default=2_500, ge=16)
-    bags: int = Field(default=1, ge=0)
+    bags: int = Field(default=3, ge=0)
     kept_axes: int = Field(default=30, ge=2)
     rounds: int = Field(default=30, ge=1)
     round_rows: int = Field(default=6_000, ge=16)
     sharpening: int = Field(default=60, ge=0)
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Rounds of `refine`. A pair goes from its first value to its last, in a straight line.
-
-    Attributes
-    ----------
-    rounds : their number
-    rows : of the source drawn in each; twice as many of the target
-    temperature : of the transport, in standard deviations of the similarities
-    whitening : its exponent
-    step : how far a round moves the map towards its own solution
-    balancing : Sinkhorn iterations
-    """
-
-    rounds: int
-    rows: int
-    temperature: tuple[float, float]
-    whitening: tuple[float, float]
-    step: tuple[float, float]
-    balancing: int
-
-    def at(self, i: int) -> tuple[float, float, float]:
-        """Temperature, whitening and step of round i."""
-        t = i / max(1, self.rounds - 1)
-        a, b, c = ((1 - t) * first + t * last for first, last in (self.temperature, self.whitening, self.step))
-        return a, b, c
-
-    def work(self, x: Side, y: Side) -> float:
-        """A round's cost, about, in millions of similarities; what does not grow with them counts as some."""
-        return 1e-6 * min(self.rows, len(x)) * min(2 * self.rows, len(y)) + ROUND_WORK
-
-
-@dataclass(frozen=True, eq=False)
-class Side:
-    """The rows of one space as they are compared.
-
-    Attributes
-    ----------
-    rows : (n, r) tensor of unit rows along the principal axes
-    axes : these axes
-    """
-
-    rows: torch.Tensor
-    axes: Axes
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def width(self) -> int:
-        """Of the rows."""
-        return self.rows.shape[1]
-
-    def draw(self, count: int, whitening: float, rng: np.random.Generator) -> torch.Tensor:
-        """At most `count` different rows, in random order, whitened."""
-        chosen = torch.from_numpy(rng.permutation(len(self.rows))[:count]).to(self.rows.device)
-        return self.axes.whiten(self.rows[chosen], whitening)
-
-    def strongest(self, count: int) -> Side:
-        """The same rows along the strongest axes only."""
-        axes = Axes(self.axes.directions[:, :count].contiguous(), self.axes.variance[:count])
-        return Side(unit(self.rows[:, :count]), axes)
-
-    def halves(self, rng: np.random.Generator) -> tuple[Side, Side]:
-        """Two sides of disjoint rows."""
-        order = torch.from_numpy(rng.permutation(len(self.rows))).to(self.rows.device)
-        middle = len(order) // 2
-        return Side(self.rows[order[:middle]], self.axes), Side(self.rows[order[middle:]], self.axes)
-
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """Known pairs, for a fitter that is told them; the unpaired ones never make one.
-
-    Attributes
-    ----------
-    x, y : (n, r) and (n, s) tensors of unit rows along the principal axes, row-aligned
-    weight : of the pairs in every rotation, beside the transported rows, 0 to 1
-    """
-
-    x: torch.Tensor
-    y: torch.Tensor
-    weight: float
 
 
 def fit(
@@ -214,7 +137,7 @@ def fit(
     native, (x, y) = prepare(source, target, config, device or torch.device("cpu"))
     axes = distinct_axes(x, y)
     x, y = x.strongest(axes), y.strongest(axes)
-    work = 2 * witness_work(x, y, config) + bagging_work(x, y, config) + final_work(x, y, config)
+    work = 2 * witness_work(x, y, config) + bag_work(x, y, config) + final_work(x, y, config)
     work += sharpening_work(config)
     report = Reporter(progress, work)
     witnesses = independent_witnesses(x, y, config, rng, report)
@@ -321,8 +244,8 @@ def independent_witnesses(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Two maps, each found from nothing on its own half of the rows.
 
-    While their beginnings are not consistent, either half searches on. What one half finds never reaches the other:
-    their agreement is the evidence.
+    While their beginnings are not consistent, either half searches on; where they are, but the witnesses that come of
+    them are not, those are bred. What one half finds never reaches the other: their agreement is the evidence.
     """
     halves = list(zip(x.halves(rng), y.halves(rng), strict=True))
     searches = [Search(a, b, config, rng, f"half {i}") for i, (a, b) in enumerate(halves, 1)]
@@ -333,21 +256,11 @@ def independent_witnesses(
             search.go_on(report, generations=config.generations if attempt else 0)
         if searches[0].consistent_with(searches[1]):
             break
-    one, other = (search.witness(report) for search in searches)
-    return one, other
-
-
-@dataclass(frozen=True, eq=False)
-class Candidate:
-    """A map between the strongest axes, (r, s), and the score of its transport, by which candidates compare.
-
-    A witness is refined from `start`: of a guess by cumulants the guess itself, (q, q), in fewer axes. Its weaker axes
-    are found better with all rows' help than in a trial.
-    """
-
-    rotation: torch.Tensor
-    score: float
-    start: torch.Tensor
+    witnesses = [search.witness(report) for search in searches]
+    if DOUBT[0] < consistent(witnesses, x, config, rng) < DOUBT[1]:
+        report.expect(2 * kin_work(x, y, config))
+        witnesses = [search.bred_witness(report) for search in searches]
+    return witnesses[0], witnesses[1]
 
 
 class Search:
@@ -355,56 +268,94 @@ class Search:
 
     A guess by cumulants (`vec2vec.align.cumulants`), and guesses at several numbers of clusters, since none suits every
     corpus; each refined a little; the best by the score of their transport, which tells right from wrong where the
-    energy of a clustering does not. Candidates get stuck where they are partly right, each in its own way: the mean of
-    two, refined, is often better than either (`generations` of these, where the guesses alone were not enough).
+    energy of a clustering does not; and generations of mean maps, where the guesses alone were not enough.
 
     Attributes
     ----------
     x, y : the rows of the half
-    low_x, low_y : these in the strongest axes
-    found : the best candidates, in order
+    low : the candidates, in the strongest axes
+    by_cumulants : that from the greatest maximum of the cumulants' energy, and this energy
     """
 
     def __init__(self, x: Side, y: Side, config: SinkhornConfig, rng: np.random.Generator, name: str) -> None:
         self.x, self.y, self.config, self.rng, self.name = x, y, config, rng, name
         axes = min(config.search_axes, distinct_axes(x, y))
-        self.low_x, self.low_y = x.strongest(axes), y.strongest(axes)
-        self.probes = self.low_x.draw(PROBE_ROWS, 0.0, rng), self.low_y.draw(2 * PROBE_ROWS, 0.0, rng)
-        self.found: list[Candidate] = []
+        self.low = Population(x.strongest(axes), y.strongest(axes), rng)
+        self.by_cumulants: tuple[Candidate, float] | None = None
 
     def go_on(self, report: Reporter, generations: int) -> None:
         """Further guesses, then generations of mean maps."""
         effort = 1 + generations
-        self._guess_by_cumulants(effort)
-        report(f"cumulants, {self.name}", 1, 1, self.found[-1].score, effort * CUMULANT_WORK)
-        total = self.config.guesses + generations * self.config.children
+        guess = self._guess_by_cumulants(effort)
+        self.low.found.append(guess)
+        report(f"cumulants, {self.name}", 1, 1, guess.score, effort * CUMULANT_WORK)
+        guesses, children = self.config.guesses, self.config.children
+        total = guesses + generations * children
+        schedule = trial_schedule(self.config)
         for step in range(1, total + 1):
-            guessing = step <= self.config.guesses
-            start = self._guess(step) if guessing else self._mean_of_two()
-            self.found.append(self._candidate(start))
-            if step >= self.config.guesses and (step - self.config.guesses) % self.config.children == 0:
-                self._select()
+            guessing = step <= guesses
+            start = self._guess(step) if guessing else self.low.mean_of_two()
+            self.low.found.append(self.low.refined(start, schedule))
+            if step >= guesses and (step - guesses) % children == 0:
+                self.low.select(children)
             work = trial_work(self.x, self.y, self.config) + (GUESS_WORK if guessing else 0.0)
-            report(f"search, {self.name}", step, total, max(one.score for one in self.found), work)
+            report(f"search, {self.name}", step, total, max(one.score for one in self.low.found), work)
 
     def consistent_with(self, other: Search) -> bool:
         """Whether the best of either search translate alike."""
-        a, b = (unit(self.probes[0] @ one.found[0].rotation) for one in (self, other))
+        a, b = (unit(self.low.probes[0] @ one.low.found[0].rotation) for one in (self, other))
         return consistency(a, b) > CONSENT
 
     def witness(self, report: Reporter) -> torch.Tensor:
         """The best candidate, refined in as many axes as the rows can tell apart; (r, s), nothing of the others."""
-        axes = max(self.low_x.width, self.low_y.width, distinct_axes(self.x, self.y))
-        x, y = self.x.strongest(axes), self.y.strongest(axes)
-        start = extend(self.found[0].start, (x.width, y.width), self.rng)
-        refined = refine_half(x, y, start, self.config, self.rng, report, self.name)
+        x, y = self._distinct_sides()
+        start = extend(self.low.found[0].starts[0], (x.width, y.width), self.rng)
+        return self._whole(refine_half(x, y, start, self.config, self.rng, report, self.name))
+
+    def bred_witness(self, report: Reporter) -> torch.Tensor:
+        """As `witness`, but of many refinements of the best candidate, bred: for where one gets stuck.
+
+        What becomes of the axes that the candidate leaves open is chance, and decides how far a refinement gets. The
+        score of their transport tells which of them got further, if not which candidate is right. Beside that, to look
+        for a greater maximum of the cumulants' energy costs little.
+        """
+        best = self.low.found[0]
+        if self.by_cumulants is not None and best is self.by_cumulants[0]:
+            best = self._guess_by_cumulants(KIN_EFFORT)
+        x, y = self._distinct_sides()
+        axes = min(self.config.early_axes, x.width, y.width)
+        kin = Population(x.strongest(axes), y.strongest(axes), self.rng)
+        starts = [one[: kin.shape[0], : kin.shape[1]] for one in best.starts]
+        for number, schedule in enumerate(kin_schedules(self.config), 1):
+            for i in range(self.config.kin):
+                first = number == 1
+                start = extend(starts[i % len(starts)], kin.shape, self.rng) if first else kin.mean_of_two()
+                kin.found.append(kin.refined(start, schedule))
+            kin.select(self.config.kin)
+            work = kin_work(self.x, self.y, self.config) / (1 + self.config.kin_generations)
+            report(f"kin, {self.name}", number, 1 + self.config.kin_generations, kin.found[0].score, work)
+        near = [one.rotation for one in kin.found[:MEAN_OF] if one.score > kin.found[0].score - KIN_MARGIN]
+        mean = polar(torch.stack(near).mean(dim=0))
+        late = half_schedules(self.config)[1]
+        whole = extend(mean, (x.width, y.width), self.rng)
+        return self._whole(refine(x, y, whole, late, self.rng, report, self.name))
+
+    def _distinct_sides(self) -> tuple[Side, Side]:
+        """Both sides along as many axes as the rows can tell apart."""
+        axes = max(*self.low.shape, distinct_axes(self.x, self.y))
+        return self.x.strongest(axes), self.y.strongest(axes)
+
+    def _whole(self, refined: torch.Tensor) -> torch.Tensor:
         witness = refined.new_zeros(self.x.width, self.y.width)
-        witness[: x.width, : y.width] = refined
+        witness[: refined.shape[0], : refined.shape[1]] = refined
         return witness
 
-    def _guess_by_cumulants(self, effort: int) -> None:
-        """A candidate from the greatest maximum of `vec2vec.align.cumulants`."""
-        axes = min(self.config.cumulant_axes, self.low_x.width, self.low_y.width)
+    def _guess_by_cumulants(self, effort: int) -> Candidate:
+        """A candidate from the greatest maximum of `vec2vec.align.cumulants`, of this search or of one before it.
+
+        But for a greater maximum whose transport is clearly worse.
+        """
+        axes = min(self.config.cumulant_axes, *self.low.shape)
         one, other = (Cumulants.of(_evened(side, axes)) for side in (self.x, self.y))
         found = search_by_cumulants(
             one,
@@ -413,32 +364,19 @@ class Search:
             generations=self.config.cumulant_generations,
             rng=self.rng,
         )
-        guess = found.rotations[0].to(self.low_x.rows)
-        tried = self._candidate(extend(guess, (self.low_x.width, self.low_y.width), self.rng))
-        self.found.append(Candidate(tried.rotation, tried.score + CUMULANT_BONUS, guess))
+        guesses = tuple(found.rotations[: self.config.kin // 2].to(self.x.rows))
+        tried = self.low.refined(extend(guesses[0], self.low.shape, self.rng), trial_schedule(self.config))
+        guess = Candidate(tried.rotation, tried.score + CUMULANT_BONUS, guesses), float(found.energies[0])
+        before = self.by_cumulants
+        if before is not None and (guess[1] <= before[1] or guess[0].score < before[0].score - CUMULANT_BONUS):
+            return before[0]
+        self.by_cumulants = guess
+        return guess[0]
 
     def _guess(self, step: int) -> torch.Tensor:
         clusters = self.config.clusters[step % len(self.config.clusters)]
-        a, b = (side.draw(self.config.cluster_rows, 0.0, self.rng) for side in (self.low_x, self.low_y))
+        a, b = (side.draw(self.config.cluster_rows, 0.0, self.rng) for side in (self.low.x, self.low.y))
         return polar(first_guess(a, b, clusters=clusters, starts=self.config.starts, rng=self.rng).cross)
-
-    def _mean_of_two(self) -> torch.Tensor:
-        one, other = self.rng.choice(len(self.found), 2, replace=len(self.found) < 2)
-        return polar(self.found[one].rotation + self.found[other].rotation)
-
-    def _candidate(self, start: torch.Tensor) -> Candidate:
-        silent = Reporter(None, 1.0)
-        rotation = refine(self.low_x, self.low_y, start, trial_schedule(self.config), self.rng, silent, self.name)
-        a, b = self.probes
-        return Candidate(rotation, transport(a @ rotation, b, PROBE_TEMPERATURE, 20)[1], rotation)
-
-    def _select(self) -> None:
-        """Keep the best, but of those that are nearly the same only one."""
-        best: list[Candidate] = []
-        for one in sorted(self.found, key=lambda candidate: -candidate.score):
-            if all(agreement(one.rotation, kept.rotation, self.probes[0], 500) < SAME for kept in best):
-                best.append(one)
-        self.found = best[: self.config.children]
 
 
 def _evened(side: Side, axes: int) -> torch.Tensor:
@@ -450,13 +388,6 @@ def distinct_axes(x: Side, y: Side) -> int:
     """How many of the strongest axes the rows are enough for; more only blur what these say."""
     rows = min(len(x), len(y))
     return max(LEAST_AXES, rows // ROWS_PER_AXIS) if rows < ENOUGH_ROWS else max(x.width, y.width)
-
-
-def extend(known: torch.Tensor, shape: tuple[int, int], rng: np.random.Generator) -> torch.Tensor:
-    """A map of the strongest axes as one (r, s) of more, at random on the others, which it must not turn."""
-    start = FAINT * torch.from_numpy(rng.standard_normal(shape)).to(known)
-    start[: known.shape[0], : known.shape[1]] = known
-    return polar(start)
 
 
 def best_transport(
@@ -499,6 +430,12 @@ def trial_schedule(config: SinkhornConfig) -> Schedule:
     return Schedule(config.trial_rounds, config.trial_rows, (hot, hot), (0.0, 0.0), (1.2, 1.2), config.balancing)
 
 
+def kin_schedules(config: SinkhornConfig) -> list[Schedule]:
+    """The refinement of the first kin, and of every generation of their children."""
+    early, rounds = half_schedules(config)[0], config.kin_rounds
+    return [replace(early, rounds=rounds), *[replace(early, rounds=rounds // 2)] * config.kin_generations]
+
+
 def half_schedules(config: SinkhornConfig) -> tuple[Schedule, Schedule]:
     """The refinement of a rough start."""
     hot, cold = config.temperature
@@ -535,14 +472,22 @@ def trial_work(x: Side, y: Side, config: SinkhornConfig) -> float:
     return TRIAL_SHARE * trial.rounds * trial.work(x, y)
 
 
+def kin_work(x: Side, y: Side, config: SinkhornConfig) -> float:
+    """What `Search.bred_witness` costs, as `Schedule.work` counts."""
+    early, late = half_schedules(config)
+    rounds = config.kin_rounds * (1.0 + config.kin_generations / 2)
+    bred = KIN_SHARE * config.kin * rounds * early.work(x, y) + late.rounds * late.work(x, y)
+    return KIN_EFFORT * CUMULANT_WORK + bred
+
+
 def half_work(x: Side, y: Side, config: SinkhornConfig) -> float:
     """What `refine_half` costs, as `Schedule.work` counts."""
     return sum(one.rounds * one.work(x, y) for one in half_schedules(config))
 
 
-def bagging_work(x: Side, y: Side, config: SinkhornConfig) -> float:
-    """What `bag` costs, as `Schedule.work` counts."""
-    return 2 * config.bags * half_work(x, y, config)
+def bag_work(x: Side, y: Side, config: SinkhornConfig) -> float:
+    """What the first two maps of `bag` cost, as `Schedule.work` counts."""
+    return 2 * half_work(x, y, config) if config.bags else 0.0
 
 
 def final_work(x: Side, y: Side, config: SinkhornConfig) -> float:
@@ -564,10 +509,9 @@ def consensus(
     report: Reporter,
 ) -> torch.Tensor:
     """The mean of two consistent witnesses and their bags, since errors are their own; else the better transport."""
-    probe = x.draw(PROBE_ROWS, config.whitening, rng)
-    if consistency(unit(probe @ witnesses[0]), unit(probe @ witnesses[1])) > CONSENT:
+    if consistent(witnesses, x, config, rng) > CONSENT:
         return bag(witnesses, x, y, config, rng, report)
-    report.expect(-bagging_work(x, y, config))
+    report.expect(-bag_work(x, y, config))
     return best_transport(witnesses, x, y, config.whitening, rng)
 
 
@@ -582,99 +526,32 @@ def bag(
 ) -> torch.Tensor:
     """The mean of maps that are about right and of more of their kind (bagging: Breiman 1996, "Bagging predictors").
 
-    Each of these is refined on a half of the rows, from the mean's strongest axes alone: what a map says of the weaker
-    ones depends on where it started, so that one that knew them would repeat the mean's errors.
+    Each of these is refined on a half of the rows, from the strongest axes alone of the mean so far: what a map says of
+    the weaker ones depends on where it started, so that one that knew them would repeat the mean's errors.
     """
-    known = polar(torch.stack(list(maps)).mean(dim=0))
     every = list(maps)
     for i in range(config.bags):
+        known = mean_map(every)
+        fresh = []
         for j, (half_x, half_y) in enumerate(zip(x.halves(rng), y.halves(rng), strict=True), 1):
             start = FAINT * torch.from_numpy(rng.standard_normal(known.shape)).to(known)
             start[: config.kept_axes] = known[: config.kept_axes]
-            every.append(refine_half(half_x, half_y, polar(start), config, rng, report, f"bag {2 * i + j}", pairs))
-    return polar(torch.stack(every).mean(dim=0))
+            name = f"bag {2 * i + j}"
+            fresh.append(refine_half(half_x, half_y, polar(start), config, rng, report, name, pairs))
+        every += fresh
+        if i + 1 == config.bags or consistent(fresh, x, config, rng) > SURE:
+            break
+        report.expect(bag_work(x, y, config))
+    return mean_map(every)
 
 
-def refine(
-    x: Side,
-    y: Side,
-    rotation: torch.Tensor,
-    schedule: Schedule,
-    rng: np.random.Generator,
-    report: Reporter,
-    stage: str,
-    pairs: Pairs | None = None,
-) -> torch.Tensor:
-    """Alternate transport and rotation (module docstring) from a start (r, s); every round draws new samples."""
-    size = min(schedule.rows, len(x)), min(2 * schedule.rows, len(y))
-    scratch = x.rows.new_empty(size)  # the rounds share it: to allocate it takes as long as to fill it
-    for i in range(schedule.rounds):
-        temperature, whitening, step = schedule.at(i)
-        sample, targets = x.draw(schedule.rows, whitening, rng), y.draw(2 * schedule.rows, whitening, rng)
-        barycentres, score = transport(sample @ rotation, targets, temperature, schedule.balancing, scratch)
-        cross = sample.T @ unit(barycentres) / len(sample)
-        if pairs is not None:
-            known = x.axes.whiten(pairs.x, whitening).T @ y.axes.whiten(pairs.y, whitening) / len(pairs.x)
-            cross = torch.lerp(cross, known, pairs.weight)
-        rotation = polar(torch.lerp(rotation, polar(cross), step))
-        report(stage, i + 1, schedule.rounds, score, schedule.work(x, y))
-    return rotation
+def mean_map(maps: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The rotation nearest to the mean of the last `MEAN_OF` of some."""
+    return polar(torch.stack(list(maps[-MEAN_OF:])).mean(dim=0))
 
 
-def transport(
-    mapped: torch.Tensor, targets: torch.Tensor, temperature: float, balancing: int, scratch: torch.Tensor | None = None
-) -> tuple[torch.Tensor, float]:
-    """Entropic optimal transport with uniform marginals (Cuturi 2013), by its barycentres.
-
-    Parameters
-    ----------
-    mapped, targets : (n, s) and (m, s) tensors of (about) unit rows
-    temperature : epsilon of exp(similarity / epsilon), in standard deviations of the similarities
-    balancing : Sinkhorn iterations
-    scratch : (n, m) tensor to work in; what it holds is lost
-
-    Returns
-    -------
-    (n, s) tensor, row i the mean of the targets by row i of the plan; and the mean cosine of rows to their barycentres
-    """
-    kernel, u, v = balanced(mapped, targets, temperature, balancing, scratch)
-    barycentres = (kernel @ (v[:, None] * targets)).mul_(len(kernel) * u[:, None])
-    return barycentres, float((unit(mapped) * unit(barycentres)).sum(dim=1).mean())
-
-
-def balanced(
-    mapped: torch.Tensor, targets: torch.Tensor, temperature: float, balancing: int, scratch: torch.Tensor | None = None
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The kernel (n, m) and the scalings u (n,) and v (m,) of the transport plan u_i K_ij v_j, see `transport`."""
-    kernel = torch.mm(mapped, targets.T, out=scratch)
-    epsilon = temperature * float(kernel[:PROBE_ROWS].std())
-    kernel -= kernel.amax(dim=1, keepdim=True)  # every row has a 1: nothing overflows, and no row is lost
-    kernel.mul_(1.0 / epsilon).clamp_min_(MIN_EXPONENT).exp_()
-    n, m = kernel.shape
-    u = torch.full((n,), 1.0 / n, device=kernel.device)
-    for _ in range(balancing):
-        v = (1.0 / m) / (u @ kernel).clamp_min_(1e-37)
-        u = (1.0 / n) / (kernel @ v).clamp_min_(1e-37)
-    return kernel, u, v
-
-
-class Reporter:
-    """Sends progress on and keeps the history; the estimate goes by the work that is left, by `Schedule.work`."""
-
-    def __init__(self, progress: ProgressCallback | None, work: float) -> None:
-        self.progress = progress
-        self.start = time.perf_counter()
-        self.history: list[dict[str, Any]] = []
-        self.work, self.done = work, 0.0
-
-    def expect(self, work: float) -> None:
-        """There is more to do than was thought."""
-        self.work += work
-
-    def __call__(self, stage: str, step: int, total: int, score: float | None, work: float) -> None:
-        seconds = time.perf_counter() - self.start
-        self.done += work
-        self.history.append({"stage": stage, "step": step, "score": score, "seconds": round(seconds, 3)})
-        if self.progress is not None:
-            remaining = seconds * max(0.0, self.work - self.done) / self.done
-            self.progress(Progress(stage, step, total, score, remaining))
+def consistent(maps: Sequence[torch.Tensor], x: Side, config: SinkhornConfig, rng: np.random.Generator) -> float:
+    """How often two maps (r, s) find one another's translations, see `vec2vec.align.judge.consistency`."""
+    probe = x.draw(PROBE_ROWS, config.whitening, rng)
+    first, second = (unit(probe @ one) for one in maps)
+    return consistency(first, second)

@@ -13,7 +13,7 @@ import torch
 from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.losses import matching_loss, similarities
 from vec2vec.align.adversarial.objective import Native, pairs_of, plans_for
-from vec2vec.align.sinkhorn import transport
+from vec2vec.align.rounds import transport
 from vec2vec.align.whitening import unit
 from vec2vec.networks import Network
 

@@ -63,7 +63,8 @@ class Vectors:
 class Case:
     """One fit: two encoders, the rows of each side, and what was done to the target.
 
-    ``seed`` draws the rows and seeds the fit. ``rows`` is the most rows of a side, None for all.
+    ``seed`` draws the rows and seeds the fit. ``rows`` is the most rows of a side, None for all; the target may have
+    ``ratio`` times as many.
     """
 
     kind: Kind
@@ -73,6 +74,7 @@ class Case:
     seed: int
     source_domains: tuple[str, ...] = ()
     target_domains: tuple[str, ...] = ()
+    ratio: int = 1
 
     @property
     def name(self) -> str:
@@ -98,7 +100,8 @@ class Case:
         rng.choice(both, min(1000, len(both)), replace=False)  # split.py draws its pairs first: the same rows as there
         if self.rows:
             left, right = (
-                np.sort(rng.choice(side, min(self.rows, len(side)), replace=False)) for side in (left, right)
+                np.sort(rng.choice(side, min(most, len(side)), replace=False))
+                for side, most in ((left, self.rows), (right, self.ratio * self.rows))
             )
         missing = POOL - len(queries)
         unseen_target, unseen_source = (
@@ -117,6 +120,19 @@ class Case:
             source_extra=_float32(source, unseen_source),
             target_extra=_float32(target, unseen_target),
         )
+
+    def pairs(
+        self, data: Path = DATA, encoders: Path = CACHE, count: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Known pairs (count, d_s) and (count, d_t): texts of the source's half, of domains that both sides have."""
+        domain = _domains(data)
+        half = np.arange((len(domain) - POOL) // 2)
+        here, there = (set(names) or set(domain) for names in (self.source_domains, self.target_domains))
+        both = half[np.isin(domain[half], sorted(here & there))]
+        if count is not None:
+            both = np.sort(np.random.default_rng(self.seed).choice(both, count, replace=False))
+        source, target = (_load(name, data, encoders) for name in (self.source, self.target))
+        return _float32(source, both), _float32(target, both)
 
 
 def all_cases() -> list[Case]:

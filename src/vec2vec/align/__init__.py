@@ -63,8 +63,8 @@ def fit(
     ----------
     source, target : (n, d_source) and (m, d_target) arrays, or files (``path`` or ``path::column``, see
         `vec2vec.stores`). No row of one needs to belong to a row of the other.
-    method : "sinkhorn", the default without pairs; "few-pairs", the default with them; "mini" (mini-vec2vec as
-        published); "procrustes" or "ridge" (on pairs alone)
+    method : "sinkhorn", the default without pairs; "few-pairs", the default with them; "vec2vec", the networks; "mini",
+        mini-vec2vec as published; "procrustes" or "ridge", on pairs alone
     seed : the same seed gives the same translator, on the same machine with the same number of threads
     pairs : known pairs, ten or more: a file with ``source`` and ``target`` (.npz, .parquet, .safetensors, .jsonl), or
         ``path::a,b`` where they are called otherwise, or a tuple of two row-aligned arrays

@@ -139,7 +139,7 @@ class Vec2VecConfig(FitConfig):
     smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
     noise: float = Field(default=0.0, ge=0.0)
     ema: float = Field(default=0.0, ge=0.0, lt=1.0)
-    steps: int = Field(default=400, ge=1)
+    steps: int = Field(default=1000, ge=1)
     batch: int = Field(default=1024, ge=2)
     rate: float = Field(default=1e-4, gt=0.0)
     shortcut_rate: float = Field(default=0.04, gt=0.0)

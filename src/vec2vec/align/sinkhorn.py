@@ -47,7 +47,8 @@ GUESS_WORK, CUMULANT_WORK, SHARPENING_WORK = 20.0, 150.0, 15.0  # of any size, a
 TRIAL_SHARE = 0.1  # of a round's cost, of one in the strongest axes alone
 KIN_SHARE, KIN_EFFORT = 0.7, 2  # the same, in the axes that kin are bred in; of the search for their start
 ROWS_PER_AXIS, LEAST_AXES = 32, 32  # with fewer than ENOUGH_ROWS
-CUMULANT_BONUS = 0.015  # to a score: balanced transport favours maps that find something for what has no counterpart
+CUMULANT_BONUS = 0.006  # to a score: balanced transport favours maps that find something for what has no counterpart
+CLEARLY_WORSE = 0.015  # a score: a guess of a greater energy is not believed
 CONSENT = 0.1  # consistency of two witnesses on the probe from which on they are taken to be right together
 DOUBT = (0.02, 0.5)  # consistency of two witnesses that have a start in common, but got stuck
 SURE = 0.9  # consistency of two bags from which on more of them add nothing
@@ -368,7 +369,7 @@ class Search:
         tried = self.low.refined(extend(guesses[0], self.low.shape, self.rng), trial_schedule(self.config))
         guess = Candidate(tried.rotation, tried.score + CUMULANT_BONUS, guesses), float(found.energies[0])
         before = self.by_cumulants
-        if before is not None and (guess[1] <= before[1] or guess[0].score < before[0].score - CUMULANT_BONUS):
+        if before is not None and (guess[1] <= before[1] or guess[0].score < before[0].score - CLEARLY_WORSE):
             return before[0]
         self.by_cumulants = guess
         return guess[0]

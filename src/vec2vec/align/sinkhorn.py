@@ -259,7 +259,8 @@ def independent_witnesses(
             break
     witnesses = [search.witness(report) for search in searches]
     if DOUBT[0] < consistent(witnesses, x, config, rng) < DOUBT[1]:
-        report.expect(2 * kin_work(x, y, config))
+        late = half_schedules(config)[1]
+        report.expect(2 * (kin_work(x, y, config) + late.rounds * late.work(x, y)))
         witnesses = [search.bred_witness(report) for search in searches]
     return witnesses[0], witnesses[1]
 
@@ -474,11 +475,10 @@ def trial_work(x: Side, y: Side, config: SinkhornConfig) -> float:
 
 
 def kin_work(x: Side, y: Side, config: SinkhornConfig) -> float:
-    """What `Search.bred_witness` costs, as `Schedule.work` counts."""
-    early, late = half_schedules(config)
+    """What `Search.bred_witness` costs, but for the refinement at its end, as `Schedule.work` counts."""
     rounds = config.kin_rounds * (1.0 + config.kin_generations / 2)
-    bred = KIN_SHARE * config.kin * rounds * early.work(x, y) + late.rounds * late.work(x, y)
-    return KIN_EFFORT * CUMULANT_WORK + bred
+    a_round = KIN_SHARE * half_schedules(config)[0].work(x, y)
+    return KIN_EFFORT * CUMULANT_WORK + config.kin * rounds * a_round
 
 
 def half_work(x: Side, y: Side, config: SinkhornConfig) -> float:

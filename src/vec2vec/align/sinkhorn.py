@@ -51,7 +51,7 @@ CUMULANT_BONUS = 0.006  # to a score: balanced transport favours maps that find 
 CLEARLY_WORSE = 0.015  # a score: a guess of a greater energy is not believed
 CONSENT = 0.1  # consistency of two witnesses on the probe from which on they are taken to be right together
 DOUBT = (0.02, 0.5)  # consistency of two witnesses that have a start in common, but got stuck
-SURE = 0.9  # consistency of two bags from which on more of them add nothing
+SURE = 0.8  # consistency of two bags from which on more of them add nothing
 MEAN_OF, KIN_MARGIN = 4, 0.01  # maps; of kin, those whose score is so near to the best one's
 
 

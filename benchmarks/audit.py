@@ -1,8 +1,9 @@
 """What an audit reads from USE's vectors of the shared texts with MiniLM as the known encoder.
 
     python benchmarks/audit.py attributes [--task genre] [--setting mixed] [--paired]
-    python benchmarks/audit.py words --inverter FOLDER [--rows 200]
-    python benchmarks/audit.py defences [--names rotation,noise-1]
+    python benchmarks/audit.py inverter --minutes 30       # trained on the reference's half of the mixed corpus
+    python benchmarks/audit.py words [--rows 200]           # with that inverter
+    python benchmarks/audit.py defences [--names rotation,noise-1]      # the same
     python benchmarks/audit.py --report
 
 Tasks, each one label a row unless it is said: ``domain`` of a text (5); ``genre`` of a film (25, several each);
@@ -28,6 +29,7 @@ import argparse
 import gzip
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -36,7 +38,9 @@ from typing import Any
 import numpy as np
 
 import vec2vec
+from vec2vec.align import limited_threads
 from vec2vec.audit import LabelSet, Reference, Truth, audit
+from vec2vec.audit.inversion import train_inverter
 from vec2vec.audit.result import as_json
 from vec2vec.translator import Translator
 
@@ -204,6 +208,20 @@ def attributes(task: str, setting: str, seed: int, *, paired: bool) -> dict[str,
     return line
 
 
+def inverter(minutes: float, seed: int) -> dict[str, Any]:
+    """A decoder of the known encoder, trained on the texts of the mixed corpus that stand in no leak and on no mail."""
+    data, rows = load(), rows_of("domain", "mixed", seed).reference
+    texts = [data.texts[i] for i in rows]
+    encoder = vec2vec.get_encoder("minilm", threads=1)
+    folder = CACHE / "audit-inverter"
+    with limited_threads(1):
+        made = train_inverter(
+            texts, data.minilm[rows], encoder, checkpoint=CACHE / "audit-inverter.state", minutes=minutes, seed=seed
+        )
+    made.save_pretrained(folder, force=True)
+    return {"task": "inverter", "seed": seed, "minutes": minutes, "record": as_json(made.record)}
+
+
 def words(inverter: str, rows: int, seed: int, rounds: int) -> dict[str, Any]:
     """Enron mails, by a translator of the mixed corpus and an inverter that have seen none."""
     data, chosen = load(), rows_of("subject", "later", seed)
@@ -229,20 +247,27 @@ def words(inverter: str, rows: int, seed: int, rounds: int) -> dict[str, Any]:
     return {"task": "words", "seed": seed, "rounds": rounds, "seconds": round(found.seconds, 1), **tree}
 
 
-def defences(names: str, seed: int) -> dict[str, Any]:
-    """The domain of a text, from 8,000 protected vectors of the mixed corpus. Each defence costs a fit."""
+def defences(names: str, inverter: str, seed: int) -> dict[str, Any]:
+    """The domain of a text, and words, from 8,000 protected vectors of the mixed corpus. Each defence costs a fit."""
     data, rows = load(), rows_of("domain", "mixed", seed)
     translator, _ = translator_of("domain", "mixed", seed, rows)
     every = [(str(d),) for d in data.domains]
     read = np.sort(np.random.default_rng(seed).permutation(rows.leak)[:8000])
     found = audit(
         data.use[read],
-        None,
-        Reference(data.minilm[rows.reference], labels=_pick(every, rows.reference)),
+        "minilm",
+        Reference(
+            data.minilm[rows.reference],
+            tuple(data.texts[i] for i in rows.reference),
+            labels=_pick(every, rows.reference),
+        ),
         scope="the shared data",
-        truth=Truth(labels=_pick(every, read), vectors=data.minilm[read]),
+        truth=Truth(tuple(data.texts[i] for i in read), labels=_pick(every, read), vectors=data.minilm[read]),
         translator=translator,
+        inverter=inverter,
         defences=names,
+        invert_rows=50,
+        rounds=0,
         seed=seed,
         threads=1,
         picture_rows=10,
@@ -283,10 +308,12 @@ def report() -> str:
                 cells += [_figure(m[key]) for key in ("token_f1", "bleu", "rouge_l", "cosine", "revealing")]
                 out.append("| " + " | ".join(cells) + " |")
         if line["task"] == "defences":
-            out += ["", "| defence | attack | recall@10 | leakage | top-1 | attributes |", "| --- " * 6 + "|"]
+            keys = ("top1", "attributes", *(("token_f1", "revealing") if line["defences"][0]["token_f1"] else ()))
+            titles = ("defence", "attack", "recall@10", "leakage", "top-1", *keys[1:])
+            out += ["", "| " + " | ".join(titles) + " |", "| --- " * len(titles) + "|"]
             for one in line["defences"]:
                 cells = [one["title"], one["verdict"], _figure(one["recall"]), f"{one['leakage']:.2f}"]
-                cells += [_figure(one["top1"]), _figure(one["attributes"])]
+                cells += [_figure(one[key]) for key in keys]
                 out.append("| " + " | ".join(cells) + " |")
     return "\n".join(out)
 
@@ -302,11 +329,12 @@ def _pick(values: list[tuple[str, ...]], rows: np.ndarray) -> tuple[tuple[str, .
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=("attributes", "words", "defences"))
+    parser.add_argument("what", nargs="?", choices=("attributes", "inverter", "words", "defences"))
     parser.add_argument("--task", choices=tuple(SETTINGS))
     parser.add_argument("--setting")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--inverter")
+    parser.add_argument("--inverter", default=str(CACHE / "audit-inverter"), help="of `words` and `defences`")
+    parser.add_argument("--minutes", type=float, default=30.0, help="of `inverter`")
     parser.add_argument("--names", default="all")
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=8)
@@ -316,18 +344,25 @@ def main() -> None:
     if a.report:
         print(report())
         return
-    if a.what == "defences":
-        made = [defences(a.names, a.seed)]
-    elif a.what == "words":
-        made = [words(a.inverter, a.rows, a.seed, a.rounds)]
-    else:
-        tasks = [a.task] if a.task else list(SETTINGS)
-        todo = [(task, setting) for task in tasks for setting in SETTINGS[task] if a.setting in (None, setting)]
-        made = [attributes(task, setting, a.seed, paired=a.paired) for task, setting in todo]
-    with open(RESULTS, "a", encoding="utf8") as stream:
-        for line in made:
+    for line in lines_of(a):
+        with open(RESULTS, "a", encoding="utf8") as stream:
             stream.write(json.dumps(line) + "\n")
-            print(json.dumps(line))
+        print(json.dumps(line), flush=True)
+
+
+def lines_of(a: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """What is asked for, one after the other."""
+    if a.what == "defences":
+        yield defences(a.names, a.inverter, a.seed)
+    elif a.what == "inverter":
+        yield inverter(a.minutes, a.seed)
+    elif a.what == "words":
+        yield words(a.inverter, a.rows, a.seed, a.rounds)
+    else:
+        for task in [a.task] if a.task else SETTINGS:
+            for setting in SETTINGS[task]:
+                if a.setting in (None, setting):
+                    yield attributes(task, setting, a.seed, paired=a.paired)
 
 
 if __name__ == "__main__":

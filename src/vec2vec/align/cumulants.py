@@ -1,13 +1,16 @@
 """A first guess without pairs: one sample's higher cumulants, turned onto the other's.
 
 Two samples of like texts, seen by two encoders that differ by about a rotation R, have about the same cumulants K_k up
-to that rotation. Along a few of the strongest principal axes, half whitened, the energy
+to that rotation. Along a few of the strongest principal axes, whitened or not, the energy
 
     E(R) = sum over k of w_k <K_k(x) turned by R, K_k(y)>,  k = 2, 3, 4, every K_k of norm 1
 
 is large for the right R. It needs no clusters, so that it tells corpora apart from their turned selves that have none
 to speak of; and being made of sums over rows, it bears rows that only one side has. It has many maxima: `search` climbs
 to them from many random rotations, then from means of two that were found, disturbed.
+
+K_4 is taken by its strongest eigenmatrices, K_4 = sum over m of s_m M_m ⊗ M_m with (r, r) matrices M_m: a dozen of the
+78 that there are in 12 axes hold nine tenths of its square, and turn in a fifth of the time.
 
 Each step of a climb is R <- polar(gradient of E + inertia R), the generalised power method (Journée et al. 2010,
 arXiv 0811.4724). Cumulants as what identifies a rotation: Comon 1994, "Independent component analysis, a new concept?".
@@ -22,11 +25,11 @@ import torch
 from threadpoolctl import threadpool_limits
 
 WEIGHTS = (0.3, 1.0, 1.0)  # of the second, third and fourth cumulants
-WHITENING = 0.25  # exponent of the axes' variance: 0.5 would whiten fully
+MODES = 12  # eigenmatrices of the fourth cumulant
 INERTIA = 0.5
-CLIMB = 40  # steps
-BATCH = 100  # rotations that climb together
-POPULATION = 60  # maxima that are kept from one generation to the next
+CLIMB = 20  # steps
+BATCH = 200  # rotations that climb together
+POPULATION = 150  # maxima that are kept from one generation to the next
 SAME = 0.95  # tr(R^T S) / r of two maxima that are taken for one
 DISTURBANCE = 0.5  # the Frobenius norm of noise beside a rotation's, at most
 ROWS_AT_ONCE = 4096
@@ -36,11 +39,18 @@ TINY = 1e-6  # of the greatest singular value: what is less gets no direction fr
 
 @dataclass(frozen=True, eq=False)
 class Cumulants:
-    """The second, third and fourth cumulants of centred rows, as tensors (r, r), (r, r, r), (r, r, r, r) of norm 1."""
+    """The second, third and fourth cumulants of centred rows, each of norm 1.
+
+    Attributes
+    ----------
+    second, third : tensors (r, r) and (r, r, r)
+    strengths, modes : of the fourth, (q,) and (q, r, r): sum over m of s_m M_m ⊗ M_m, of the strongest, `MODES` at most
+    """
 
     second: torch.Tensor
     third: torch.Tensor
-    fourth: torch.Tensor
+    strengths: torch.Tensor
+    modes: torch.Tensor
 
     @classmethod
     def of(cls, rows: torch.Tensor) -> Cumulants:
@@ -58,8 +68,14 @@ class Cumulants:
             fourth += squares.T @ squares / n
         pairings = [second[:, :, None, None] * second]
         pairings += [pairings[0].transpose(1, 2), pairings[0].transpose(1, 3)]
-        tensors = second, third.view(r, r, r), fourth.view(r, r, r, r) - sum(pairings)
-        return cls(*(tensor / tensor.norm().clamp_min(1e-30) for tensor in tensors))
+        fourth = fourth - sum(pairings).reshape(r * r, r * r)
+        strengths, modes = torch.linalg.eigh(fourth.double())
+        strongest = strengths.abs().argsort(descending=True)[: min(MODES, r * (r + 1) // 2)]
+        return cls(
+            *(tensor / tensor.norm().clamp_min(1e-30) for tensor in (second, third.view(r, r, r))),
+            (strengths[strongest] / strengths.norm().clamp_min(1e-30)).to(z),
+            modes[:, strongest].T.reshape(-1, r, r).to(z),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,12 +132,25 @@ def climb(rotations: torch.Tensor, x: Cumulants, y: Cumulants) -> Found:
 
 def gradient(rotations: torch.Tensor, x: Cumulants, y: Cumulants) -> tuple[torch.Tensor, torch.Tensor]:
     """The derivative (p, r, r) of the energy at rotations (p, r, r), and the energy (p,)."""
-    slope, energy = torch.zeros_like(rotations), rotations.new_zeros(len(rotations))
-    for weight, one, other in zip(WEIGHTS, (x.second, x.third, x.fourth), (y.second, y.third, y.fourth), strict=True):
+    slope, energy = _of_fourths(rotations, x, y)
+    slope, energy = WEIGHTS[2] * slope, WEIGHTS[2] * energy
+    for weight, one, other in zip(WEIGHTS, (x.second, x.third), (y.second, y.third), strict=False):
         product = _turned_but_one(one, rotations) @ other.flatten(1).T
         slope += weight * one.ndim * product
         energy += weight * (product * rotations).sum(dim=(1, 2))
     return slope, energy
+
+
+def _of_fourths(rotations: torch.Tensor, x: Cumulants, y: Cumulants) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same of sum over m, n of s_m t_n <R^T M_m R, N_n>², the overlap of the fourth cumulants."""
+    p, r = len(rotations), rotations.shape[-1]
+    q, targets = len(x.modes), y.modes.flatten(1)
+    half = (x.modes.reshape(q * r, r) @ rotations).view(p, q, r, r).transpose(1, 2).reshape(p, r, q * r)  # M_m R
+    turned = (rotations.mT @ half).view(p, r, q, r).transpose(1, 2).reshape(p * q, r * r)
+    overlaps = (turned @ targets.T).view(p, q, -1)
+    weighted = x.strengths[:, None] * y.strengths * overlaps
+    pulls = (weighted.view(p * q, -1) @ targets).view(p, q * r, r)
+    return 4.0 * half @ pulls, (weighted * overlaps).sum(dim=(1, 2))
 
 
 def _turned_but_one(tensor: torch.Tensor, rotations: torch.Tensor) -> torch.Tensor:

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from vec2vec.align.anchors import first_guess
 from vec2vec.align.base import FitConfig, ProgressCallback, SpaceFit
-from vec2vec.align.cumulants import WHITENING, Cumulants
+from vec2vec.align.cumulants import Cumulants
 from vec2vec.align.cumulants import search as search_by_cumulants
 from vec2vec.align.judge import ENOUGH_ROWS, consistency, gather_evidence, verdict_from
 from vec2vec.align.population import Candidate, Population
@@ -43,11 +43,12 @@ from vec2vec.translator import Space
 from vec2vec.vectors import Float32
 from vec2vec.verdict import Verdict
 
-GUESS_WORK, CUMULANT_WORK, SHARPENING_WORK = 20.0, 150.0, 15.0  # of any size, as `Schedule.work` counts
+GUESS_WORK, CUMULANT_WORK, SHARPENING_WORK = 20.0, 60.0, 15.0  # of any size, as `Schedule.work` counts
 TRIAL_SHARE = 0.1  # of a round's cost, of one in the strongest axes alone
 KIN_SHARE, KIN_EFFORT = 0.7, 2  # the same, in the axes that kin are bred in; of the search for their start
+FURTHER_EFFORT = 3  # of the searches by cumulants in a further attempt
 ROWS_PER_AXIS, LEAST_AXES = 32, 32  # with fewer than ENOUGH_ROWS
-CUMULANT_BONUS = 0.006  # to a score: balanced transport favours maps that find something for what has no counterpart
+CUMULANT_BONUS = 0.015  # to a score: balanced transport favours maps that find something for what has no counterpart
 CLEARLY_WORSE = 0.015  # a score: a guess of a greater energy is not believed
 CONSENT = 0.1  # consistency of two witnesses on the probe from which on they are taken to be right together
 DOUBT = (0.02, 0.5)  # consistency of two witnesses that have a start in common, but got stuck
@@ -66,6 +67,8 @@ class SinkhornConfig(FitConfig):
     attempts : at either half, at most, while the best candidates of the two are not consistent
     guesses : first guesses of an attempt
     cumulant_axes : the strongest, along which cumulants are matched (`vec2vec.align.cumulants`)
+    cumulant_whitenings : exponents of the axes' whitening there, of a guess each: encoders that differ more agree along
+        the strongest axes only, unwhitened; corpora that differ agree on the weaker ones, too
     cumulant_starts, cumulant_generations : of that search
     generations, children : of further attempts; a child is the mean of two candidates, refined
     clusters : of the first guesses, one number after the other
@@ -89,7 +92,8 @@ class SinkhornConfig(FitConfig):
     attempts: int = Field(default=2, ge=1)
     guesses: int = Field(default=8, ge=1)
     cumulant_axes: int = Field(default=12, ge=2)
-    cumulant_starts: int = Field(default=200, ge=1)
+    cumulant_whitenings: tuple[Annotated[float, Field(ge=0.0, le=0.5)], ...] = (0.0, 0.2)
+    cumulant_starts: int = Field(default=1000, ge=1)
     cumulant_generations: int = Field(default=30, ge=0)
     generations: int = Field(default=5, ge=0)
     children: int = Field(default=12, ge=2)
@@ -268,7 +272,7 @@ def independent_witnesses(
 class Search:
     """Solve the problem from nothing, roughly, in the strongest axes alone, where a round costs next to nothing.
 
-    A guess by cumulants (`vec2vec.align.cumulants`), and guesses at several numbers of clusters, since none suits every
+    Guesses by cumulants (`vec2vec.align.cumulants`), and guesses at several numbers of clusters, since none suits every
     corpus; each refined a little; the best by the score of their transport, which tells right from wrong where the
     energy of a clustering does not; and generations of mean maps, where the guesses alone were not enough.
 
@@ -276,21 +280,23 @@ class Search:
     ----------
     x, y : the rows of the half
     low : the candidates, in the strongest axes
-    by_cumulants : that from the greatest maximum of the cumulants' energy, and this energy
+    by_cumulants : by their whitening, that from the greatest maximum of the cumulants' energy, and this energy
     """
 
     def __init__(self, x: Side, y: Side, config: SinkhornConfig, rng: np.random.Generator, name: str) -> None:
         self.x, self.y, self.config, self.rng, self.name = x, y, config, rng, name
         axes = min(config.search_axes, distinct_axes(x, y))
         self.low = Population(x.strongest(axes), y.strongest(axes), rng)
-        self.by_cumulants: tuple[Candidate, float] | None = None
+        self.by_cumulants: dict[float, tuple[Candidate, float]] = {}
 
     def go_on(self, report: Reporter, generations: int) -> None:
         """Further guesses, then generations of mean maps."""
-        effort = 1 + generations
-        guess = self._guess_by_cumulants(effort)
-        self.low.found.append(guess)
-        report(f"cumulants, {self.name}", 1, 1, guess.score, effort * CUMULANT_WORK)
+        effort = FURTHER_EFFORT if generations else 1
+        whitenings = self.config.cumulant_whitenings
+        for step, whitening in enumerate(whitenings, 1):
+            guess = self._guess_by_cumulants(whitening, effort)
+            self.low.found.append(guess)
+            report(f"cumulants, {self.name}", step, len(whitenings), guess.score, effort * CUMULANT_WORK)
         guesses, children = self.config.guesses, self.config.children
         total = guesses + generations * children
         schedule = trial_schedule(self.config)
@@ -322,8 +328,10 @@ class Search:
         for a greater maximum of the cumulants' energy costs little.
         """
         best = self.low.found[0]
-        if self.by_cumulants is not None and best is self.by_cumulants[0]:
-            best = self._guess_by_cumulants(KIN_EFFORT)
+        for whitening, (guess, _) in list(self.by_cumulants.items()):
+            if best is guess:
+                best = self._guess_by_cumulants(whitening, KIN_EFFORT)
+                break
         x, y = self._distinct_sides()
         axes = min(self.config.early_axes, x.width, y.width)
         kin = Population(x.strongest(axes), y.strongest(axes), self.rng)
@@ -352,13 +360,13 @@ class Search:
         witness[: refined.shape[0], : refined.shape[1]] = refined
         return witness
 
-    def _guess_by_cumulants(self, effort: int) -> Candidate:
+    def _guess_by_cumulants(self, whitening: float, effort: int) -> Candidate:
         """A candidate from the greatest maximum of `vec2vec.align.cumulants`, of this search or of one before it.
 
         But for a greater maximum whose transport is clearly worse.
         """
         axes = min(self.config.cumulant_axes, *self.low.shape)
-        one, other = (Cumulants.of(_evened(side, axes)) for side in (self.x, self.y))
+        one, other = (Cumulants.of(_evened(side, axes, whitening)) for side in (self.x, self.y))
         found = search_by_cumulants(
             one,
             other,
@@ -369,10 +377,10 @@ class Search:
         guesses = tuple(found.rotations[: self.config.kin // 2].to(self.x.rows))
         tried = self.low.refined(extend(guesses[0], self.low.shape, self.rng), trial_schedule(self.config))
         guess = Candidate(tried.rotation, tried.score + CUMULANT_BONUS, guesses), float(found.energies[0])
-        before = self.by_cumulants
+        before = self.by_cumulants.get(whitening)
         if before is not None and (guess[1] <= before[1] or guess[0].score < before[0].score - CLEARLY_WORSE):
             return before[0]
-        self.by_cumulants = guess
+        self.by_cumulants[whitening] = guess
         return guess[0]
 
     def _guess(self, step: int) -> torch.Tensor:
@@ -381,9 +389,9 @@ class Search:
         return polar(first_guess(a, b, clusters=clusters, starts=self.config.starts, rng=self.rng).cross)
 
 
-def _evened(side: Side, axes: int) -> torch.Tensor:
-    """Rows (n, axes) along the strongest axes, half whitened, for `vec2vec.align.cumulants`."""
-    return (side.rows[:, :axes] / side.axes.scale(WHITENING)[:axes]).cpu()
+def _evened(side: Side, axes: int, whitening: float) -> torch.Tensor:
+    """Rows (n, axes) along the strongest axes, whitened, for `vec2vec.align.cumulants`."""
+    return (side.rows[:, :axes] / side.axes.scale(whitening)[:axes]).cpu()
 
 
 def distinct_axes(x: Side, y: Side) -> int:
@@ -458,13 +466,13 @@ def final_schedule(config: SinkhornConfig) -> Schedule:
 def witness_work(x: Side, y: Side, config: SinkhornConfig) -> float:
     """What the first attempt at one half costs, as `Schedule.work` counts."""
     guesses = config.guesses * (GUESS_WORK + trial_work(x, y, config))
-    return CUMULANT_WORK + guesses + half_work(x, y, config)
+    return len(config.cumulant_whitenings) * CUMULANT_WORK + guesses + half_work(x, y, config)
 
 
 def further_work(x: Side, y: Side, config: SinkhornConfig) -> float:
     """What a further attempt at one half costs, as `Schedule.work` counts."""
     candidates = config.guesses + config.generations * config.children
-    by_cumulants = (1 + config.generations) * CUMULANT_WORK
+    by_cumulants = len(config.cumulant_whitenings) * FURTHER_EFFORT * CUMULANT_WORK
     return by_cumulants + config.guesses * GUESS_WORK + candidates * trial_work(x, y, config)
 
 

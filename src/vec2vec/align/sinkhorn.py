@@ -49,6 +49,7 @@ KIN_SHARE, KIN_EFFORT = 0.7, 2  # the same, in the axes that kin are bred in; of
 FURTHER_EFFORT = 3  # of the searches by cumulants in a further attempt
 ROWS_PER_AXIS, LEAST_AXES = 32, 32  # with fewer than ENOUGH_ROWS
 CUMULANT_BONUS = 0.015  # to a score: balanced transport favours maps that find something for what has no counterpart
+UNWHITENED = 0.0025  # less, where the axes are as they are: they favour what only one side has
 CLEARLY_WORSE = 0.015  # a score: a guess of a greater energy is not believed
 CONSENT = 0.1  # consistency of two witnesses on the probe from which on they are taken to be right together
 DOUBT = (0.02, 0.5)  # consistency of two witnesses that have a start in common, but got stuck
@@ -376,7 +377,8 @@ class Search:
         )
         guesses = tuple(found.rotations[: self.config.kin // 2].to(self.x.rows))
         tried = self.low.refined(extend(guesses[0], self.low.shape, self.rng), trial_schedule(self.config))
-        guess = Candidate(tried.rotation, tried.score + CUMULANT_BONUS, guesses), float(found.energies[0])
+        bonus = CUMULANT_BONUS if whitening else CUMULANT_BONUS - UNWHITENED
+        guess = Candidate(tried.rotation, tried.score + bonus, guesses), float(found.energies[0])
         before = self.by_cumulants.get(whitening)
         if before is not None and (guess[1] <= before[1] or guess[0].score < before[0].score - CLEARLY_WORSE):
             return before[0]

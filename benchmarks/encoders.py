@@ -13,7 +13,6 @@ import gzip
 import json
 import re
 import time
-import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -121,74 +120,11 @@ def ppmi(texts: list[str], seed: int) -> np.ndarray:
     return np.asarray(out - out @ first.T @ first)
 
 
-def transformer(texts: list[str], seed: int) -> np.ndarray:
-    """A small transformer, trained from nothing to tell which two parts belong to one text (InfoNCE), 128 dimensions.
-
-    Two layers of width 192 over words, rare ones hashed; mean of the last layer. It learns from the second half: a text
-    is cut in two at a random place, a fifth of the words is left out, and every part has to find its other among 512.
-    """
-    import torch
-    from torch import nn
-    from torch.nn import functional
-
-    split = [tokens(text)[:LONGEST] for text in texts]
-    half = split[len(split) // 2 :]
-    count = Counter(word for words in half for word in words)
-    frequent = {word: i for i, word in enumerate(sorted(word for word, n in count.items() if n > 4), start=1 + RARE)}
-    ids = [np.array([frequent.get(w) or 1 + zlib.crc32(w.encode()) % RARE for w in words] or [1]) for words in split]
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-
-    class Encoder(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.words, self.places = nn.Embedding(1 + RARE + len(frequent), 192), nn.Embedding(LONGEST, 192)
-            layer = nn.TransformerEncoderLayer(192, 4, 384, dropout=0.0, batch_first=True, norm_first=True)
-            self.layers, self.out = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(192, 128)
-
-        def forward(self, parts: list[np.ndarray]) -> torch.Tensor:
-            held = nn.utils.rnn.pad_sequence([torch.from_numpy(part) for part in parts], batch_first=True)
-            blank = held == 0
-            hidden = self.words(held) + self.places.weight[: held.shape[1]]
-            hidden = self.layers(hidden, src_key_padding_mask=blank).masked_fill(blank[:, :, None], 0.0)
-            return self.out(hidden.sum(1) / (~blank).sum(1, keepdim=True))
-
-    def part(words: np.ndarray) -> np.ndarray:
-        kept = words[rng.random(len(words)) > 0.2]
-        return kept if len(kept) else words[:1]
-
-    model = Encoder()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=STEPS)
-    long = [words for words in ids[len(split) // 2 :] if len(words) > 7]
-    for _ in range(STEPS):
-        chosen = [long[i] for i in rng.choice(len(long), 512, replace=False)]
-        cuts = [int(rng.integers(len(words) // 4 + 1, len(words) - len(words) // 4)) for words in chosen]
-        first = model([part(words[:cut]) for words, cut in zip(chosen, cuts, strict=True)])
-        second = model([part(words[cut:]) for words, cut in zip(chosen, cuts, strict=True)])
-        scores = functional.normalize(first, dim=1) @ functional.normalize(second, dim=1).T / 0.05
-        own = torch.arange(len(chosen))
-        loss = functional.cross_entropy(scores, own) + functional.cross_entropy(scores.T, own)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    order = np.argsort([len(words) for words in ids], kind="stable")
-    out = np.empty((len(ids), 128), np.float32)
-    with torch.no_grad():
-        for rows in np.array_split(order, len(order) // 256):
-            out[rows] = model([ids[i] for i in rows]).numpy()
-    return out
-
-
-RARE, LONGEST, STEPS = 4000, 64, 1200  # hashed bins of rare words; words of a text; steps of `transformer`
-
 ENCODERS: dict[str, Callable[[list[str], int], np.ndarray]] = {
     "tfidf": tfidf,
     "w2v": w2v,
     "chargram": chargram,
     "ppmi": ppmi,
-    "transformer": transformer,
 }
 
 

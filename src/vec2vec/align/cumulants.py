@@ -66,13 +66,13 @@ class Cumulants:
             squares = (part[:, :, None] * part[:, None, :]).flatten(1)
             third += part.T @ squares / n
             fourth += squares.T @ squares / n
-        pairings = [second[:, :, None, None] * second]
-        pairings += [pairings[0].transpose(1, 2), pairings[0].transpose(1, 3)]
-        fourth = fourth - sum(pairings).reshape(r * r, r * r)
-        strengths, modes = torch.linalg.eigh(fourth.double())
+        pairing = second[:, :, None, None] * second
+        pairings = pairing + pairing.transpose(1, 2) + pairing.transpose(1, 3)
+        strengths, modes = torch.linalg.eigh((fourth - pairings.reshape(r * r, r * r)).double())
         strongest = strengths.abs().argsort(descending=True)[: min(MODES, r * (r + 1) // 2)]
         return cls(
-            *(tensor / tensor.norm().clamp_min(1e-30) for tensor in (second, third.view(r, r, r))),
+            second / second.norm().clamp_min(1e-30),
+            (third / third.norm().clamp_min(1e-30)).view(r, r, r),
             (strengths[strongest] / strengths.norm().clamp_min(1e-30)).to(z),
             modes[:, strongest].T.reshape(-1, r, r).to(z),
         )

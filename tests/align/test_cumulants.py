@@ -26,7 +26,7 @@ def rotations(count: int, axes: int, generator: torch.Generator) -> torch.Tensor
 
 
 def fourth_of(cumulants: Cumulants) -> torch.Tensor:
-    """(r, r, r, r), of the modes; in up to four axes these are all that there are."""
+    """(r, r, r, r), of the modes."""
     return torch.einsum("q,qab,qcd->abcd", cumulants.strengths, cumulants.modes, cumulants.modes)
 
 
@@ -50,15 +50,27 @@ def test_rows_are_centred(generator):
     torch.testing.assert_close(fourth_of(one), fourth_of(other), atol=1e-3, rtol=0)
 
 
-def test_of_many_axes_the_strongest_modes_of_the_fourth_are_kept(generator):
-    found = Cumulants.of(skewed(5000, 8, generator))
-    flat = found.modes.flatten(1)
-    assert len(found.strengths) == MODES < 8 * 9 // 2
-    torch.testing.assert_close(flat @ flat.T, torch.eye(MODES), atol=1e-5, rtol=0)
-    torch.testing.assert_close(found.modes, found.modes.mT, atol=1e-5, rtol=0)
-    strengths = found.strengths.abs()
-    assert (strengths.diff() <= 0).all()
-    assert 0.5 < float(strengths.square().sum()) < 1.0
+def test_the_strongest_modes_of_the_fourth_come_first_and_are_those_of_the_rough_one(generator):
+    whole = Cumulants.of(skewed(5000, 8, generator))
+    flat = whole.modes.flatten(1)
+    assert len(whole.strengths) == 8 * 9 // 2  # the others, antisymmetric, have none
+    torch.testing.assert_close(flat @ flat.T, torch.eye(len(flat)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(whole.modes, whole.modes.mT, atol=1e-5, rtol=0)
+    assert (whole.strengths.abs().diff() <= 0).all()
+    assert float(whole.strengths.square().sum()) == pytest.approx(1.0, abs=1e-4)
+    rough = whole.roughly()
+    assert torch.equal(rough.modes, whole.modes[:MODES])
+    assert 0.5 < float(rough.strengths.square().sum()) < 0.9999
+
+
+def test_what_is_found_is_a_maximum_of_the_whole_energy(generator):
+    x, y = (Cumulants.of(skewed(2000, 7, generator)) for _ in range(2))
+    found = search(x, y, starts=60, generations=1, rng=np.random.default_rng(0))
+    further = climb(found.rotations, x, y)
+    torch.testing.assert_close(found.energies, gradient(found.rotations, x, y)[1])
+    torch.testing.assert_close(further.energies[0], found.energies[0], atol=1e-4, rtol=0)
+    roughly = climb(found.rotations, x.roughly(), y.roughly())
+    assert float((roughly.rotations[0] - found.rotations[0]).norm()) > 1e-3  # that one lies elsewhere
 
 
 def test_the_energy_is_that_of_the_module_and_the_gradient_its_derivative(generator):

@@ -9,8 +9,9 @@ is large for the right R. It needs no clusters, so that it tells corpora apart f
 to speak of; and being made of sums over rows, it bears rows that only one side has. It has many maxima: `search` climbs
 to them from many random rotations, then from means of two that were found, disturbed.
 
-K_4 is taken by its strongest eigenmatrices, K_4 = sum over m of s_m M_m ⊗ M_m with (r, r) matrices M_m: a dozen of the
-78 that there are in 12 axes hold nine tenths of its square, and turn in a fifth of the time.
+K_4 is taken by its eigenmatrices, K_4 = sum over m of s_m M_m ⊗ M_m with (r, r) matrices M_m: the strongest dozen of
+the 78 that there are in 12 axes hold nine tenths of its square, and turn in a fifth of the time. The search takes
+these; the greatest maxima climb on with all of them, which decide between neighbours.
 
 Each step of a climb is R <- polar(gradient of E + inertia R), the generalised power method (Journée et al. 2010,
 arXiv 0811.4724). Cumulants as what identifies a rotation: Comon 1994, "Independent component analysis, a new concept?".
@@ -18,16 +19,17 @@ arXiv 0811.4724). Cumulants as what identifies a rotation: Comon 1994, "Independ
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
 WEIGHTS = (0.3, 1.0, 1.0)  # of the second, third and fourth cumulants
-MODES = 12  # eigenmatrices of the fourth cumulant
+MODES = 12  # eigenmatrices of the fourth cumulant, for a search
 INERTIA = 0.5
-CLIMB = 20  # steps
+CLIMB, LAST_CLIMB = 20, 40  # steps
+FINALISTS = 20  # maxima that climb on with the whole fourth cumulant
 BATCH = 200  # rotations that climb together
 POPULATION = 150  # maxima that are kept from one generation to the next
 SAME = 0.95  # tr(R^T S) / r of two maxima that are taken for one
@@ -44,7 +46,7 @@ class Cumulants:
     Attributes
     ----------
     second, third : tensors (r, r) and (r, r, r)
-    strengths, modes : of the fourth, (q,) and (q, r, r): sum over m of s_m M_m ⊗ M_m, of the strongest, `MODES` at most
+    strengths, modes : of the fourth, (q,) and (q, r, r), the strongest first: sum over m of s_m M_m ⊗ M_m
     """
 
     second: torch.Tensor
@@ -69,13 +71,17 @@ class Cumulants:
         pairing = second[:, :, None, None] * second
         pairings = pairing + pairing.transpose(1, 2) + pairing.transpose(1, 3)
         strengths, modes = torch.linalg.eigh((fourth - pairings.reshape(r * r, r * r)).double())
-        strongest = strengths.abs().argsort(descending=True)[: min(MODES, r * (r + 1) // 2)]
+        strongest = strengths.abs().argsort(descending=True)[: r * (r + 1) // 2]
         return cls(
             second / second.norm().clamp_min(1e-30),
             (third / third.norm().clamp_min(1e-30)).view(r, r, r),
             (strengths[strongest] / strengths.norm().clamp_min(1e-30)).to(z),
             modes[:, strongest].T.reshape(-1, r, r).to(z),
         )
+
+    def roughly(self) -> Cumulants:
+        """The same, of the fourth the strongest `MODES` at most."""
+        return replace(self, strengths=self.strengths[:MODES], modes=self.modes[:MODES])
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,13 +103,14 @@ def search(x: Cumulants, y: Cumulants, *, starts: int, generations: int, rng: np
     rng : decides all of them
     """
     r = len(x.second)
+    rough = x.roughly(), y.roughly()
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
 
     def noise(count: int) -> torch.Tensor:
         return torch.randn(count, r, r, generator=generator)
 
     with threadpool_limits(1):  # small products: more threads wait for one another longer than they work
-        batches = [climb(polar_factors(noise(min(BATCH, starts - i))), x, y) for i in range(0, starts, BATCH)]
+        batches = [climb(polar_factors(noise(min(BATCH, starts - i))), *rough) for i in range(0, starts, BATCH)]
         found = _distinct(batches)
         highest, best = 0, float("-inf")
         for number in range(generations):
@@ -116,14 +123,15 @@ def search(x: Cumulants, y: Cumulants, *, starts: int, generations: int, rng: np
             )
             share, size = (torch.rand(BATCH, 1, 1, generator=generator) for _ in range(2))
             mean = torch.lerp(one, other, 0.3 + 0.4 * share)
-            found = _distinct([found, climb(polar_factors(mean + DISTURBANCE / r**0.5 * size * noise(BATCH)), x, y)])
-    return found
+            children = polar_factors(mean + DISTURBANCE / r**0.5 * size * noise(BATCH))
+            found = _distinct([found, climb(children, *rough)])
+        return _distinct([climb(found.rotations[:FINALISTS], x, y, LAST_CLIMB)])
 
 
-def climb(rotations: torch.Tensor, x: Cumulants, y: Cumulants) -> Found:
+def climb(rotations: torch.Tensor, x: Cumulants, y: Cumulants, steps: int = CLIMB) -> Found:
     """The maxima above rotations (p, r, r), in the same order, with their energies."""
     r = rotations.shape[-1]
-    for _ in range(CLIMB):
+    for _ in range(steps):
         slope = gradient(rotations, x, y)[0]
         size = torch.linalg.matrix_norm(slope, keepdim=True) / r**0.5
         rotations = polar_factors(slope + INERTIA * size * rotations)

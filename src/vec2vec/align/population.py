@@ -22,13 +22,12 @@ SAME = 0.97  # agreement of two candidates from which on the worse adds nothing
 class Candidate:
     """A map (r, s), and the score of its transport, by which candidates compare.
 
-    `starts` are what is worth being refined further: the map, or, of a guess in fewer axes, that guess and the next
-    best, (q, q).
+    `start` is what is worth being refined further: the map, or, of a guess in fewer axes, that guess (q, q).
     """
 
     rotation: torch.Tensor
     score: float
-    starts: tuple[torch.Tensor, ...]
+    start: torch.Tensor
 
 
 class Population:
@@ -55,7 +54,7 @@ class Population:
         """A candidate from a start (r, s); it is not one of those found unless it is appended to them."""
         rotation = refine(self.x, self.y, start, schedule, self.rng, Reporter(None, 1.0), "candidate")
         a, b = self.probes
-        return Candidate(rotation, transport(a @ rotation, b, PROBE_TEMPERATURE, 20)[1], (rotation,))
+        return Candidate(rotation, transport(a @ rotation, b, PROBE_TEMPERATURE, 20)[1], rotation)
 
     def mean_of_two(self) -> torch.Tensor:
         """The mean of two of those found, drawn."""

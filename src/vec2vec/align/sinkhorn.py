@@ -318,7 +318,7 @@ class Search:
     def witness(self, report: Reporter) -> torch.Tensor:
         """The best candidate, refined in as many axes as the rows can tell apart; (r, s), nothing of the others."""
         x, y = self._distinct_sides()
-        start = extend(self.low.found[0].starts[0], (x.width, y.width), self.rng)
+        start = extend(self.low.found[0].start, (x.width, y.width), self.rng)
         return self._whole(refine_half(x, y, start, self.config, self.rng, report, self.name))
 
     def bred_witness(self, report: Reporter) -> torch.Tensor:
@@ -336,11 +336,10 @@ class Search:
         x, y = self._distinct_sides()
         axes = min(self.config.early_axes, x.width, y.width)
         kin = Population(x.strongest(axes), y.strongest(axes), self.rng)
-        starts = [one[: kin.shape[0], : kin.shape[1]] for one in best.starts]
+        known = best.start[: kin.shape[0], : kin.shape[1]]
         for number, schedule in enumerate(kin_schedules(self.config), 1):
-            for i in range(self.config.kin):
-                first = number == 1
-                start = extend(starts[i % len(starts)], kin.shape, self.rng) if first else kin.mean_of_two()
+            for _ in range(self.config.kin):
+                start = extend(known, kin.shape, self.rng) if number == 1 else kin.mean_of_two()
                 kin.found.append(kin.refined(start, schedule))
             kin.select(self.config.kin)
             work = kin_work(self.x, self.y, self.config) / (1 + self.config.kin_generations)
@@ -375,10 +374,10 @@ class Search:
             generations=self.config.cumulant_generations,
             rng=self.rng,
         )
-        guesses = tuple(found.rotations[: self.config.kin // 2].to(self.x.rows))
-        tried = self.low.refined(extend(guesses[0], self.low.shape, self.rng), trial_schedule(self.config))
+        greatest = found.rotations[0].to(self.x.rows)
+        tried = self.low.refined(extend(greatest, self.low.shape, self.rng), trial_schedule(self.config))
         bonus = CUMULANT_BONUS if whitening else CUMULANT_BONUS - UNWHITENED
-        guess = Candidate(tried.rotation, tried.score + bonus, guesses), float(found.energies[0])
+        guess = Candidate(tried.rotation, tried.score + bonus, greatest), float(found.energies[0])
         before = self.by_cumulants.get(whitening)
         if before is not None and (guess[1] <= before[1] or guess[0].score < before[0].score - CLEARLY_WORSE):
             return before[0]

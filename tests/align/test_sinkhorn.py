@@ -9,6 +9,7 @@ import vec2vec
 from vec2vec.align import sinkhorn
 from vec2vec.align.anchors import first_guess, match_graphs
 from vec2vec.align.base import Progress
+from vec2vec.align.cumulants import Found
 from vec2vec.align.judge import agreement, consistency
 from vec2vec.align.rounds import Reporter, Side, extend, transport
 from vec2vec.align.sinkhorn import Search, SinkhornConfig, bag, independent_witnesses, prepare
@@ -278,13 +279,28 @@ def test_a_second_search_by_cumulants_never_ends_lower(world):
     config = SinkhornConfig(**{**SMALL, "cumulant_starts": 2, "cumulant_generations": 0, "guesses": 1})
     _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
     searching = Search(x, y, config, np.random.default_rng(0), "test")
-    energies = []
+    worth = []
     for _ in range(5):
         searching.go_on(Reporter(None, 1.0), generations=0)
-        energies.append([energy for _, energy in searching.by_cumulants.values()])
-    for of_one in zip(*energies, strict=True):
+        worth.append([one for _, one in searching.by_cumulants.values()])
+    for of_one in zip(*worth, strict=True):
         assert list(of_one) == sorted(of_one)
         assert of_one[-1] > of_one[0]
+
+
+@pytest.mark.parametrize(("behind", "right"), [(0.01, True), (0.1, False)])
+def test_of_maxima_that_are_about_as_great_the_transport_decides(world, monkeypatch, behind, right):
+    config = SinkhornConfig(**SMALL)
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    searching = Search(x, y, config, np.random.default_rng(0), "test")
+    truth = known_map(world, searching.low.x, searching.low.y)
+    axes = min(config.cumulant_axes, *truth.shape)
+    wrong = torch.eye(axes).flip(0)
+    found = Found(torch.stack([wrong, polar(truth[:axes, :axes])]), torch.tensor([1.0, 1.0 - behind]))
+    monkeypatch.setattr(sinkhorn, "search_by_cumulants", lambda *_, **__: found)
+    searching.go_on(Reporter(None, 1.0), generations=0)
+    for guess, _ in searching.by_cumulants.values():
+        assert (agreement(guess.rotation, truth, searching.low.x.rows) > 0.9) == right
 
 
 def test_a_witness_says_nothing_of_axes_that_its_rows_cannot_tell_apart():

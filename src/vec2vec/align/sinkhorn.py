@@ -50,7 +50,7 @@ FURTHER_EFFORT = 3  # of the searches by cumulants in a further attempt
 ROWS_PER_AXIS, LEAST_AXES = 32, 32  # with fewer than ENOUGH_ROWS
 CUMULANT_BONUS = 0.015  # to a score: balanced transport favours maps that find something for what has no counterpart
 UNWHITENED = 0.0025  # less, where the axes are as they are: they favour what only one side has
-CLEARLY_WORSE = 0.015  # a score: a guess of a greater energy is not believed
+RIVALS, RIVALRY = 4, 0.02  # maxima whose energies are so near that their transport has a say, too
 CONSENT = 0.1  # consistency of two witnesses on the probe from which on they are taken to be right together
 DOUBT = (0.02, 0.5)  # consistency of two witnesses that have a start in common, but got stuck
 SURE = 0.8  # consistency of two bags from which on more of them add nothing
@@ -281,7 +281,7 @@ class Search:
     ----------
     x, y : the rows of the half
     low : the candidates, in the strongest axes
-    by_cumulants : by their whitening, that from the greatest maximum of the cumulants' energy, and this energy
+    by_cumulants : by their whitening, that from the cumulants, and its worth: their energy and its score together
     """
 
     def __init__(self, x: Side, y: Side, config: SinkhornConfig, rng: np.random.Generator, name: str) -> None:
@@ -361,9 +361,9 @@ class Search:
         return witness
 
     def _guess_by_cumulants(self, whitening: float, effort: int) -> Candidate:
-        """A candidate from the greatest maximum of `vec2vec.align.cumulants`, of this search or of one before it.
+        """A candidate from a maximum of `vec2vec.align.cumulants`, of this search or of one before it.
 
-        But for a greater maximum whose transport is clearly worse.
+        The energies of two samples differ by chance: of maxima that are about as great, the transport decides, too.
         """
         axes = min(self.config.cumulant_axes, *self.low.shape)
         one, other = (Cumulants.of(_evened(side, axes, whitening)) for side in (self.x, self.y))
@@ -374,15 +374,14 @@ class Search:
             generations=self.config.cumulant_generations,
             rng=self.rng,
         )
-        greatest = found.rotations[0].to(self.x.rows)
-        tried = self.low.refined(extend(greatest, self.low.shape, self.rng), trial_schedule(self.config))
         bonus = CUMULANT_BONUS if whitening else CUMULANT_BONUS - UNWHITENED
-        guess = Candidate(tried.rotation, tried.score + bonus, greatest), float(found.energies[0])
-        before = self.by_cumulants.get(whitening)
-        if before is not None and (guess[1] <= before[1] or guess[0].score < before[0].score - CLEARLY_WORSE):
-            return before[0]
-        self.by_cumulants[whitening] = guess
-        return guess[0]
+        guesses = [self.by_cumulants[whitening]] if whitening in self.by_cumulants else []
+        for rotation, energy in zip(found.rotations[:RIVALS].to(self.x.rows), found.energies.tolist(), strict=False):
+            if energy > float(found.energies[0]) - RIVALRY:
+                tried = self.low.refined(extend(rotation, self.low.shape, self.rng), trial_schedule(self.config))
+                guesses.append((Candidate(tried.rotation, tried.score + bonus, rotation), energy + tried.score))
+        self.by_cumulants[whitening] = max(guesses, key=lambda guess: guess[1])
+        return self.by_cumulants[whitening][0]
 
     def _guess(self, step: int) -> torch.Tensor:
         clusters = self.config.clusters[step % len(self.config.clusters)]

@@ -83,7 +83,7 @@ class Case:
 
     def build(self, data: Path = DATA, encoders: Path = CACHE) -> Vectors:
         """Draw the rows and make the arrays."""
-        source, target = (_load(name, data, encoders) for name in (self.source, self.target))
+        source, target = (load_vectors(name, data, encoders) for name in (self.source, self.target))
         domain = _domains(data)
         half = (len(domain) - POOL) // 2
         texts = np.arange(len(domain))
@@ -131,7 +131,7 @@ class Case:
         both = half[np.isin(domain[half], sorted(here & there))]
         if count is not None:
             both = np.sort(np.random.default_rng(self.seed).choice(both, count, replace=False))
-        source, target = (_load(name, data, encoders) for name in (self.source, self.target))
+        source, target = (load_vectors(name, data, encoders) for name in (self.source, self.target))
         return _float32(source, both), _float32(target, both)
 
 
@@ -197,7 +197,8 @@ def _domains(data: Path) -> np.ndarray:
         return np.array([json.loads(line)["domain"] for line in lines])
 
 
-def _load(name: str, data: Path, encoders: Path) -> np.ndarray:
+def load_vectors(name: str, data: Path, encoders: Path) -> np.ndarray:
+    """All vectors of an encoder (n, d), mapped from the disk: of a shared one, or of one of ``encoders.py``."""
     file = f"mix.{name}.npy"
     path = data / file if (data / file).exists() else encoders / file
     if not path.exists():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -275,21 +277,22 @@ def test_witnesses_are_bred_where_they_are_in_doubt(world, monkeypatch, agreeing
     assert ({"kin, half 1", "kin, half 2"} <= stages) == bred
 
 
-def test_a_second_search_by_cumulants_never_ends_lower(world):
+def test_a_second_search_by_cumulants_ends_lower_only_where_the_transport_is_better(world):
     config = SinkhornConfig(**{**SMALL, "cumulant_starts": 2, "cumulant_generations": 0, "guesses": 1})
     _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
     searching = Search(x, y, config, np.random.default_rng(0), "test")
-    worth = []
+    found = []
     for _ in range(5):
         searching.go_on(Reporter(None, 1.0), generations=0)
-        worth.append([one for _, one in searching.by_cumulants.values()])
-    for of_one in zip(*worth, strict=True):
-        assert list(of_one) == sorted(of_one)
-        assert of_one[-1] > of_one[0]
+        found.append(list(searching.by_cumulants.values()))
+    for of_one in zip(*found, strict=True):
+        for (before, lower), (after, energy) in pairwise(of_one):
+            assert energy >= lower or after.score > before.score + 0.004
+        assert of_one[-1] != of_one[0]
 
 
 @pytest.mark.parametrize(("behind", "right"), [(0.01, True), (0.1, False)])
-def test_of_maxima_that_are_about_as_great_the_transport_decides(world, monkeypatch, behind, right):
+def test_a_maximum_whose_transport_is_clearly_worse_than_a_rivals_is_not_believed(world, monkeypatch, behind, right):
     config = SinkhornConfig(**SMALL)
     _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
     searching = Search(x, y, config, np.random.default_rng(0), "test")

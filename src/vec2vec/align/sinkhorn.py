@@ -50,7 +50,8 @@ FURTHER_EFFORT = 3  # of the searches by cumulants in a further attempt
 ROWS_PER_AXIS, LEAST_AXES = 32, 32  # with fewer than ENOUGH_ROWS
 CUMULANT_BONUS = 0.015  # to a score: balanced transport favours maps that find something for what has no counterpart
 UNWHITENED = 0.0025  # less, where the axes are as they are: they favour what only one side has
-RIVALS, RIVALRY = 4, 0.02  # maxima whose energies are so near that their transport has a say, too
+RIVALS, RIVALRY = 4, 0.02  # maxima whose energies are so near that the greatest has to bear comparison
+CLEARLY_WORSE = 0.005  # a score: a maximum that is so much behind a rival is not believed
 CONSENT = 0.1  # consistency of two witnesses on the probe from which on they are taken to be right together
 DOUBT = (0.02, 0.5)  # consistency of two witnesses that have a start in common, but got stuck
 SURE = 0.8  # consistency of two bags from which on more of them add nothing
@@ -281,7 +282,7 @@ class Search:
     ----------
     x, y : the rows of the half
     low : the candidates, in the strongest axes
-    by_cumulants : by their whitening, that from the cumulants, and its worth: their energy and its score together
+    by_cumulants : by their whitening, that from the cumulants, and its energy
     """
 
     def __init__(self, x: Side, y: Side, config: SinkhornConfig, rng: np.random.Generator, name: str) -> None:
@@ -363,7 +364,8 @@ class Search:
     def _guess_by_cumulants(self, whitening: float, effort: int) -> Candidate:
         """A candidate from a maximum of `vec2vec.align.cumulants`, of this search or of one before it.
 
-        The energies of two samples differ by chance: of maxima that are about as great, the transport decides, too.
+        The energies of two samples differ by chance: of maxima that are about as great, none whose transport is clearly
+        worse is believed. But the transport alone must not choose: it favours what is wrong in details.
         """
         axes = min(self.config.cumulant_axes, *self.low.shape)
         one, other = (Cumulants.of(_evened(side, axes, whitening)) for side in (self.x, self.y))
@@ -379,8 +381,9 @@ class Search:
         for rotation, energy in zip(found.rotations[:RIVALS].to(self.x.rows), found.energies.tolist(), strict=False):
             if energy > float(found.energies[0]) - RIVALRY:
                 tried = self.low.refined(extend(rotation, self.low.shape, self.rng), trial_schedule(self.config))
-                guesses.append((Candidate(tried.rotation, tried.score + bonus, rotation), energy + tried.score))
-        self.by_cumulants[whitening] = max(guesses, key=lambda guess: guess[1])
+                guesses.append((Candidate(tried.rotation, tried.score + bonus, rotation), energy))
+        least = max(guess.score for guess, _ in guesses) - CLEARLY_WORSE
+        self.by_cumulants[whitening] = max((one for one in guesses if one[0].score >= least), key=lambda one: one[1])
         return self.by_cumulants[whitening][0]
 
     def _guess(self, step: int) -> torch.Tensor:

@@ -18,7 +18,7 @@ ALIGNED = Verdict("aligned", 0.9, (0.8, 0.95), {}, "Aligned: said by the test.")
 # what a quick fit of the world below takes
 QUICK = {
     "guesses": 5,
-    "cumulant_starts": 50,
+    "cumulant_starts": 150,
     "cumulant_generations": 3,
     "clusters": (12,),
     "trial_rounds": 20,

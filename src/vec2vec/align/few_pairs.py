@@ -41,6 +41,7 @@ class FewPairsConfig(SinkhornConfig):
 
     worth: float = Field(default=1000.0, gt=0.0)
     early_rounds: int = Field(default=50, ge=1)  # in all axes, and from a better start
+    early_draws: int = Field(default=1, ge=1)
     bags: int = Field(default=1, ge=0)
 
 

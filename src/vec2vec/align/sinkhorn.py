@@ -47,10 +47,11 @@ TRIAL_SHARE = 0.1  # of a round's cost, of one in the strongest axes alone
 KIN_SHARE, KIN_EFFORT = 0.7, 2  # the same, in the axes that kin are bred in; of the search for their start
 FURTHER_EFFORT = 3  # of the searches by cumulants in a further attempt
 ROWS_PER_AXIS, LEAST_AXES = 32, 32  # with fewer than ENOUGH_ROWS
-CUMULANT_BONUS = 0.015  # to a score: balanced transport favours maps that find something for what has no counterpart
+CUMULANT_BONUS = 0.01  # to a score: balanced transport favours maps that find something for what has no counterpart
 UNWHITENED = 0.0025  # less, where the axes are as they are: they favour what only one side has
 RIVALS, RIVALRY = 4, 0.02  # maxima whose energies are so near that the greatest has to bear comparison
 CLEARLY_WORSE = 0.005  # a score: a maximum that is so much behind a rival is not believed
+CONFIRMED, CONFIRMING = 0.2, 2  # consistency of guesses by clusters with the best one; how many of them
 CONSENT = 0.1  # consistency of two witnesses on the probe from which on they are taken to be right together
 DOUBT = (0.02, 0.5)  # consistency of two witnesses that have a start in common, but got stuck
 SURE = 0.8  # consistency of two bags from which on more of them add nothing
@@ -284,34 +285,67 @@ class Search:
     ----------
     x, y : the rows of the half
     low : the candidates, in the strongest axes
-    by_cumulants : by their whitening, that from the cumulants, and its energy
+    by_clusters : all guesses by clusters, refined a little
+    by_cumulants : by their whitening, the guesses from the cumulants, the same, and their energies
     """
 
     def __init__(self, x: Side, y: Side, config: SinkhornConfig, rng: np.random.Generator, name: str) -> None:
         self.x, self.y, self.config, self.rng, self.name = x, y, config, rng, name
         axes = min(config.search_axes, distinct_axes(x, y))
         self.low = Population(x.strongest(axes), y.strongest(axes), rng)
+        self.by_clusters: list[Candidate] = []
         self.by_cumulants: dict[float, tuple[Candidate, float]] = {}
+        self.preferred: list[Candidate] = []  # what stands for them among the candidates
 
     def go_on(self, report: Reporter, generations: int) -> None:
         """Further guesses, then generations of mean maps."""
-        effort = FURTHER_EFFORT if generations else 1
-        whitenings = self.config.cumulant_whitenings
-        for step, whitening in enumerate(whitenings, 1):
-            guess = self._guess_by_cumulants(whitening, effort)
-            self.low.found.append(guess)
-            report(f"cumulants, {self.name}", step, len(whitenings), guess.score, effort * CUMULANT_WORK)
-        guesses, children = self.config.guesses, self.config.children
-        total = guesses + generations * children
-        schedule = trial_schedule(self.config)
-        for step in range(1, total + 1):
-            guessing = step <= guesses
-            start = self._guess(step) if guessing else self.low.mean_of_two()
-            self.low.found.append(self.low.refined(start, schedule))
-            if step >= guesses and (step - guesses) % children == 0:
-                self.low.select(children)
-            work = trial_work(self.x, self.y, self.config) + (GUESS_WORK if guessing else 0.0)
-            report(f"search, {self.name}", step, total, max(one.score for one in self.low.found), work)
+        config, children, tried = self.config, self.config.children, 0
+        effort, trial = FURTHER_EFFORT if generations else 1, trial_schedule(config)
+
+        def add(start: torch.Tensor, more_work: float) -> Candidate:
+            nonlocal tried
+            tried += 1
+            self.low.found.append(self.low.refined(start, trial))
+            best = max(one.score for one in self.low.found)
+            work = trial_work(self.x, self.y, config) + more_work
+            report(f"search, {self.name}", tried, config.guesses + generations * children, best, work)
+            return self.low.found[-1]
+
+        self.by_clusters += [add(self._guess(i), GUESS_WORK) for i in range(config.guesses)]
+        for step, whitening in enumerate(config.cumulant_whitenings, 1):
+            self.by_cumulants[whitening] = self._guess_by_cumulants(whitening, effort)
+            score = self.by_cumulants[whitening][0].score
+            report(f"cumulants, {self.name}", step, len(config.cumulant_whitenings), score, effort * CUMULANT_WORK)
+        self._prefer_cumulants()
+        self.low.select(children)
+        for _ in range(generations):
+            for _ in range(children):
+                add(self.low.mean_of_two(), 0.0)
+            self.low.select(children)
+
+    def _prefer_cumulants(self) -> None:
+        """Put the guesses by cumulants among the candidates; preferred, unless those by clusters confirm one another.
+
+        Wrong guesses by clusters are wrong in different ways, so that several which agree are right. Cumulants have no
+        such second witness within a half: both halves may find the same wrong maximum.
+        """
+        bonus = 0.0 if self.confirmed() else CUMULANT_BONUS
+        self.low.found = [one for one in self.low.found if one not in self.preferred]
+        self.preferred = []
+        for whitening, (guess, _) in self.by_cumulants.items():
+            score = guess.score + bonus - (0.0 if whitening else UNWHITENED)
+            self.preferred.append(replace(guess, score=score))
+        self.low.found += self.preferred
+
+    def confirmed(self) -> bool:
+        """Whether others translate as the best guess by clusters does."""
+        best = max(self.by_clusters, key=lambda one: one.score, default=None)
+        if best is None:
+            return False
+        probe = self.low.probes[0]
+        own = unit(probe @ best.rotation)
+        alike = [consistency(own, unit(probe @ one.rotation)) for one in self.by_clusters if one is not best]
+        return sum(one > CONFIRMED for one in alike) >= CONFIRMING
 
     def consistent_with(self, other: Search) -> bool:
         """Whether the best of either search translate alike."""
@@ -319,9 +353,14 @@ class Search:
         return consistency(a, b) > CONSENT
 
     def witness(self, report: Reporter) -> torch.Tensor:
-        """The best candidate, refined in as many axes as the rows can tell apart; (r, s), nothing of the others."""
+        """The best candidate, refined in as many axes as the rows can tell apart; (r, s), nothing of the others.
+
+        It begins with what the candidate says of the axes that cumulants are matched along: of weaker ones it is wrong
+        too often, and refinements that begin with nothing of them are not all wrong in the same way.
+        """
         x, y = self._distinct_sides()
-        return self._whole(refine_half(x, y, self.low.found[0].start, self.config, self.rng, report, self.name))
+        start = self.low.found[0].start[: self.config.cumulant_axes]
+        return self._whole(refine_half(x, y, start, self.config, self.rng, report, self.name))
 
     def bred_witness(self, report: Reporter) -> torch.Tensor:
         """As `witness`, but of many refinements of the best candidate, bred: for where one gets stuck.
@@ -331,14 +370,13 @@ class Search:
         for a greater maximum of the cumulants' energy costs little.
         """
         best = self.low.found[0]
-        for whitening, (guess, _) in list(self.by_cumulants.items()):
-            if best is guess:
-                best = self._guess_by_cumulants(whitening, KIN_EFFORT)
-                break
+        for whitening, preferred in zip(self.by_cumulants, self.preferred, strict=True):
+            if best is preferred:
+                best = self._guess_by_cumulants(whitening, KIN_EFFORT)[0]
         x, y = self._distinct_sides()
         axes = min(self.config.early_axes, x.width, y.width)
         kin = Population(x.strongest(axes), y.strongest(axes), self.rng)
-        known = best.start[: kin.shape[0], : kin.shape[1]]
+        known = best.start[: self.config.cumulant_axes, : kin.shape[1]]
         for number, schedule in enumerate(kin_schedules(self.config), 1):
             for _ in range(self.config.kin):
                 start = extend(known, kin.shape, self.rng) if number == 1 else kin.mean_of_two()
@@ -362,8 +400,8 @@ class Search:
         witness[: refined.shape[0], : refined.shape[1]] = refined
         return witness
 
-    def _guess_by_cumulants(self, whitening: float, effort: int) -> Candidate:
-        """A candidate from a maximum of `vec2vec.align.cumulants`, of this search or of one before it.
+    def _guess_by_cumulants(self, whitening: float, effort: int) -> tuple[Candidate, float]:
+        """A candidate from a maximum of `vec2vec.align.cumulants`, of this search or of one before it; its energy.
 
         The energies of two samples differ by chance: of maxima that are about as great, none whose transport is clearly
         worse is believed. But the transport alone must not choose: it favours what is wrong in details.
@@ -377,15 +415,13 @@ class Search:
             generations=self.config.cumulant_generations,
             rng=self.rng,
         )
-        bonus = CUMULANT_BONUS if whitening else CUMULANT_BONUS - UNWHITENED
         guesses = [self.by_cumulants[whitening]] if whitening in self.by_cumulants else []
         for rotation, energy in zip(found.rotations[:RIVALS].to(self.x.rows), found.energies.tolist(), strict=False):
             if energy > float(found.energies[0]) - RIVALRY:
                 tried = self.low.refined(extend(rotation, self.low.shape, self.rng), trial_schedule(self.config))
-                guesses.append((Candidate(tried.rotation, tried.score + bonus, rotation), energy))
+                guesses.append((replace(tried, start=rotation), energy))
         least = max(guess.score for guess, _ in guesses) - CLEARLY_WORSE
-        self.by_cumulants[whitening] = max((one for one in guesses if one[0].score >= least), key=lambda one: one[1])
-        return self.by_cumulants[whitening][0]
+        return max((one for one in guesses if one[0].score >= least), key=lambda one: one[1])
 
     def _guess(self, step: int) -> torch.Tensor:
         clusters = self.config.clusters[step % len(self.config.clusters)]

@@ -9,8 +9,9 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	@$(BIN)/vec2vec demo --force
 
+# Two processes of one thread each: most tests are too small for two threads.
 test: $(READY)
-	@$(BIN)/python -m pytest -q
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 
 check: $(READY)
 	@$(BIN)/ruff check .

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import HERE, SHARED, Line, add_line, machine, markdown, need_lines, read_lines, split
+from measure import HERE, SHARED, Line, add_line, machine, markdown, need_lines, split
 from torch import nn
 from torch.nn import functional
 
@@ -617,7 +617,7 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     if args.report:
-        print(report(need_lines(read_lines(args.results), args.results)))
+        print(report(need_lines(args.results)))
     elif args.what:
         perform(args)
     else:

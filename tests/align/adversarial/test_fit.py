@@ -13,7 +13,7 @@ import torch
 from typer.testing import CliRunner
 
 import vec2vec
-from vec2vec.align.adversarial import START, linear_network, network_config
+from vec2vec.align.adversarial import START, between, linear_network, network_config
 from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.second_opinion import second_opinion
 from vec2vec.cli import app
@@ -95,6 +95,16 @@ def test_a_warm_start_ends_as_a_network_or_as_it_began(warm: vec2vec.Fit, world:
     assert top1(warm.translator.translate(world.held[1], reverse=True), world.held[0]) > 0.95
     checks = [entry for entry in warm.history if entry["stage"] == "check"]
     assert [entry["step"] for entry in checks] == [0, 20, 40, 60]
+
+
+def test_weights_between_two_networks_are_where_they_are_asked_for() -> None:
+    first, last = (
+        {"weight": torch.full((2, 3), value), "count": torch.tensor(count)} for value, count in ((1.0, 0), (3.0, 7))
+    )
+    assert torch.equal(between(first, last, 0.25)["weight"], torch.full((2, 3), 1.5))
+    for share, end in ((0.0, first), (1.0, last)):
+        assert torch.equal(between(first, last, share)["weight"], end["weight"])
+    assert int(between(first, last, 0.5)["count"]) == 7  # what is counted is the last one's
 
 
 def test_the_guard_keeps_the_start_from_a_training_that_does_harm(

@@ -28,6 +28,7 @@ from vec2vec.verdict import Verdict
 
 __all__ = ["Vec2VecConfig", "fit"]
 
+PART_OF_THE_WAY = 0.6  # from the start's weights to the trained network's
 START = "start"  # the linear translator of a warm start, in the folder of the checkpoint
 
 
@@ -68,7 +69,7 @@ def _improve(
     progress: ProgressCallback | None,
     device: torch.device,
 ) -> SpaceFit:
-    """From the linear translator: the best network that passes the guard, or that translator itself."""
+    """From the linear translator: a network between it and the best one that passes the guard, or itself."""
     start = _linear_start(source, target, config, seed, progress, device)
     spaces, verdict = start.spaces(), start.verdict
     assert verdict is not None
@@ -81,15 +82,17 @@ def _improve(
     sides = [Rows.of(rows, space.preprocessor) for rows, space in zip((source, target), linear, strict=True)]
     runs = train(networks, sides, config, seed=seed, device=device, start=maps, progress=progress)
     history = start.history + [entry for one in runs.values() for entry in one.history]
-    better = [one for one in runs.values() if one.best_score is not one.start_score]
+    better = [k for k, one in runs.items() if one.best_score is not one.start_score]
     if not better:
         return replace(start, history=[*history, {"stage": "guard", "kept": "start"}])
-    best = max(better, key=_found)
+    restart = max(better, key=lambda k: _found(runs[k]))
+    best = runs[restart]
     assert best.best_score is not None
     score = asdict(best.best_score)
     evidence = verdict.evidence | {f"network_{name}": score[name] for name in ("closeness", "geometry")}
     natives = [space.preprocessor for space in linear]
-    first, second = _network_spaces(shape, best.best, natives)
+    began = linear_network(shape, linear, mixed(seed, restart)).state_dict()
+    first, second = _network_spaces(shape, between(began, best.best, PART_OF_THE_WAY), natives)
     history.append({"stage": "guard", "kept": "network"})
     return SpaceFit(first, second, history, replace(verdict, evidence=evidence))
 
@@ -180,6 +183,18 @@ def linear_network(shape: NetworkConfig, spaces: Sequence[Space], seed: int) -> 
     )
     network.start_linear(bases, decodes)
     return network
+
+
+def between(first: Tensors, last: Tensors, share: float) -> Tensors:
+    """The weights a share of the way from one network to another that was trained from it.
+
+    They keep most of what was gained, and lose less of what was known, than the last (Wortsman et al. 2022, "Robust
+    fine-tuning of zero-shot models", arXiv 2109.01903).
+    """
+    return {
+        name: torch.lerp(first[name].to(end), end, share) if end.is_floating_point() else end
+        for name, end in last.items()
+    }
 
 
 def _network_spaces(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import contextlib
 import json
 import threading
 import time
@@ -89,19 +90,15 @@ def serve(**state: Any) -> Iterator[Endpoint]:
                 endpoint.running += 1
                 endpoint.most = max(endpoint.most, endpoint.running)
                 reply = endpoint.replies.pop(0) if endpoint.replies else None
-            time.sleep(endpoint.delay)
-            try:
+            time.sleep(endpoint.delay + (reply.delay if reply else 0.0))
+            with endpoint.lock:
+                endpoint.running -= 1  # before the client has its answer, and asks again
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # where the client gave up waiting
                 self.answer(reply or Reply(body=good_answer(payload, payload.get("dimensions", endpoint.width))))
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # the client gave up waiting
-            finally:
-                with endpoint.lock:
-                    endpoint.running -= 1
 
         do_GET = do_POST  # noqa: N815 - the name that http.server looks for
 
         def answer(self, reply: Reply) -> None:
-            time.sleep(reply.delay)
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)

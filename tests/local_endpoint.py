@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import contextlib
 import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -93,7 +92,7 @@ def serve(**state: Any) -> Iterator[Endpoint]:
             time.sleep(endpoint.delay + (reply.delay if reply else 0.0))
             with endpoint.lock:
                 endpoint.running -= 1  # before the client has its answer, and asks again
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # where the client gave up waiting
+            with suppress(BrokenPipeError, ConnectionResetError):  # where the client gave up waiting
                 self.answer(reply or Reply(body=good_answer(payload, payload.get("dimensions", endpoint.width))))
 
         do_GET = do_POST  # noqa: N815 - the name that http.server looks for

@@ -169,7 +169,7 @@ def test_of_several_maps_the_most_alike_are_those_around_one_of_them():
     rng = np.random.default_rng(0)
     x = torch.from_numpy(unit_rows(rng.standard_normal((300, 12)))).float()
     right, wrong = (polar(torch.from_numpy(rng.standard_normal((12, 12))).float()) for _ in range(2))
-    near = [polar(centre + 0.1 * torch.from_numpy(rng.standard_normal((12, 12))).float()) for centre in (right,) * 3]
+    near = [polar(right + 0.1 * torch.from_numpy(rng.standard_normal((12, 12))).float()) for _ in range(3)]
     stuck = [polar(wrong + 0.1 * torch.from_numpy(rng.standard_normal((12, 12))).float()) for _ in range(2)]
     found = most_alike([stuck[0], *near, stuck[1]], 3, x)
     assert {id(one) for one in found} == {id(one) for one in near}

@@ -39,6 +39,7 @@ from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Rows, draw
 from vec2vec.align.adversarial.lane import threads_for
 from vec2vec.align.adversarial.objective import plans_for
+from vec2vec.align.adversarial.restarts import between
 from vec2vec.align.adversarial.trainer import Trainer, mixed, running, train
 from vec2vec.networks import Network, NetworkConfig, seeded
 from vec2vec.preprocess import Preprocessor
@@ -255,19 +256,23 @@ def warm(args: argparse.Namespace, seed: int) -> Line:
     maps = [(torch.from_numpy(space.basis), torch.from_numpy(space.decode)) for space in spaces]
     network = linear_network(network_config(config, spaces[0].latent_width), spaces, mixed(seed, 0))
     frozen = [n for n, _ in network.named_parameters() if "skip" not in n]
+    first = {name: value.clone() for name, value in network.state_dict().items()}
+    whole = Vec2VecConfig(**(settings | {"interpolation": 1.0}))
     with fast_products():
-        run = train([network], sides, Vec2VecConfig(**settings), seed=seed, device=CPU, start=maps, frozen=frozen)[0]
+        run = train([network], sides, whole, seed=seed, device=CPU, start=maps, frozen=frozen)[0]
         ridge = ridge_translator(spaces, sides, maps, config)
     trained = Translator(dict(zip(("source", "target"), fitted.spaces(), strict=True)), verdict=fitted.verdict)
     if args.starts is not None:
         trained.save_pretrained(args.starts / f"network-{seed}", force=True)
+    half_way = between(first, run.latest, config.interpolation)
     found = {
         "start": truth(started, x, y),
         "network": truth(trained, x, y),
-        "linear, same loss": truth(_translator(network.config, run.latest, spaces), x, y),
+        "linear, same loss": truth(_translator(network.config, half_way, spaces), x, y),
+        "linear, not interpolated": truth(_translator(network.config, run.latest, spaces), x, y),
         "ridge, same targets": truth(ridge, x, y),
     }
-    for other in ("start", "linear, same loss"):
+    for other in ("start", "linear, same loss", "linear, not interpolated"):
         line[f"gain over {other}"] = {
             way: paired_bootstrap(found["network"][way]["hits"], found[other][way]["hits"]) for way in WAYS
         }

@@ -13,8 +13,11 @@ import torch
 from typer.testing import CliRunner
 
 import vec2vec
-from vec2vec.align.adversarial import START, between, linear_network, network_config
+from vec2vec.align.adversarial import START, linear_network, network_config
 from vec2vec.align.adversarial.config import Vec2VecConfig
+from vec2vec.align.adversarial.data import Rows
+from vec2vec.align.adversarial.restarts import between
+from vec2vec.align.adversarial.trainer import train
 from vec2vec.align.second_opinion import second_opinion
 from vec2vec.cli import app
 from vec2vec.errors import ConfigError, InputError
@@ -105,6 +108,29 @@ def test_weights_between_two_networks_are_where_they_are_asked_for() -> None:
     for share, end in ((0.0, first), (1.0, last)):
         assert torch.equal(between(first, last, share)["weight"], end["weight"])
     assert int(between(first, last, 0.5)["count"]) == 7  # what is counted is the last one's
+
+
+def test_what_counts_is_interpolated_between_the_start_and_the_trained_network(
+    world: World, linear: Translator
+) -> None:
+    spaces = [space for name in linear.spaces if isinstance(space := linear.space(name), Space)]
+    sides = [Rows.of(rows, space.preprocessor) for rows, space in zip(world.rows[:2], spaces, strict=True)]
+    maps = [(torch.from_numpy(space.basis), torch.from_numpy(space.decode)) for space in spaces]
+    found = []
+    for share in (0.0, 0.25, 1.0):
+        config = Vec2VecConfig(**SMALL, steps=20, check_every=10, interpolation=share)
+        network = linear_network(network_config(config, linear.latent_width), spaces, seed=3)
+        (run,) = train([network], sides, config, seed=0, device=torch.device("cpu"), start=maps).values()
+        found.append(run)
+    begun, between_both, trained = (run.latest for run in found)
+    moved = max(float((trained[name] - value).abs().max()) for name, value in begun.items())
+    assert moved > 1e-3
+    for name, value in between_both.items():
+        torch.testing.assert_close(value, 0.75 * begun[name] + 0.25 * trained[name], atol=1e-5 * moved, rtol=1e-5)
+    first, last = ([run.scores[i].found for run in found] for i in (0, -1))
+    assert first[0] == first[1] == first[2]
+    assert last[0] == first[0]  # what is scored is what counts
+    assert len(set(last)) == 3
 
 
 def test_the_guard_keeps_the_start_from_a_training_that_does_harm(

@@ -15,7 +15,6 @@ import torch
 
 from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Rows
-from vec2vec.align.adversarial.restarts import Tensors
 from vec2vec.align.adversarial.trainer import Run, mixed, train
 from vec2vec.align.base import ProgressCallback, SpaceFit
 from vec2vec.align.judge import gather_evidence, verdict_from
@@ -28,7 +27,6 @@ from vec2vec.verdict import Verdict
 
 __all__ = ["Vec2VecConfig", "fit"]
 
-PART_OF_THE_WAY = 0.6  # from the start's weights to the trained network's
 START = "start"  # the linear translator of a warm start, in the folder of the checkpoint
 
 
@@ -69,7 +67,7 @@ def _improve(
     progress: ProgressCallback | None,
     device: torch.device,
 ) -> SpaceFit:
-    """From the linear translator: a network between it and the best one that passes the guard, or itself."""
+    """From the linear translator: the best network that passes the guard, or itself."""
     start = _linear_start(source, target, config, seed, progress, device)
     spaces, verdict = start.spaces(), start.verdict
     assert verdict is not None
@@ -85,14 +83,12 @@ def _improve(
     better = [k for k, one in runs.items() if one.best_score is not one.start_score]
     if not better:
         return replace(start, history=[*history, {"stage": "guard", "kept": "start"}])
-    restart = max(better, key=lambda k: _found(runs[k]))
-    best = runs[restart]
+    best = max((runs[k] for k in better), key=_found)
     assert best.best_score is not None
     score = asdict(best.best_score)
     evidence = verdict.evidence | {f"network_{name}": score[name] for name in ("closeness", "geometry")}
     natives = [space.preprocessor for space in linear]
-    began = linear_network(shape, linear, mixed(seed, restart)).state_dict()
-    first, second = _network_spaces(shape, between(began, best.best, PART_OF_THE_WAY), natives)
+    first, second = _network_spaces(shape, best.best, natives)
     history.append({"stage": "guard", "kept": "network"})
     return SpaceFit(first, second, history, replace(verdict, evidence=evidence))
 
@@ -185,20 +181,8 @@ def linear_network(shape: NetworkConfig, spaces: Sequence[Space], seed: int) -> 
     return network
 
 
-def between(first: Tensors, last: Tensors, share: float) -> Tensors:
-    """The weights a share of the way from one network to another that was trained from it.
-
-    They keep most of what was gained, and lose less of what was known, than the last (Wortsman et al. 2022, "Robust
-    fine-tuning of zero-shot models", arXiv 2109.01903).
-    """
-    return {
-        name: torch.lerp(first[name].to(end), end, share) if end.is_floating_point() else end
-        for name, end in last.items()
-    }
-
-
 def _network_spaces(
-    shape: NetworkConfig, tensors: Tensors, natives: Sequence[Preprocessor]
+    shape: NetworkConfig, tensors: dict[str, torch.Tensor], natives: Sequence[Preprocessor]
 ) -> tuple[NetworkSpace, NetworkSpace]:
     network = network_from(shape, [native.width for native in natives], tensors)
     first, second = (NetworkSpace(native, network, i) for i, native in enumerate(natives))

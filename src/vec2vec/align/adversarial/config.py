@@ -79,6 +79,8 @@ class Vec2VecConfig(FitConfig):
     adversarial, latent_adversarial, reconstruction, cycle, vsp, vsp_across, matching, stay : weights of the losses;
         `vsp` is that of reconstructions, `vsp_across` of translations, `matching` of soft transport targets, `stay` of
         the translations of a linear start, where there is one
+    interpolation : where the network that counts lies, with a linear start: on the way from its weights (0) to the
+        trained ones (1)
     matching_rows, matching_temperature, search_temperature, balancing : native rows that are matched in a step; the
         temperatures of the transport and of the search that follows it, in standard deviations of their cosines;
         Sinkhorn iterations
@@ -125,7 +127,8 @@ class Vec2VecConfig(FitConfig):
     vsp: float = Field(default=0.0, ge=0.0)
     vsp_across: float = Field(default=0.0, ge=0.0)
     matching: float = Field(default=1.0, ge=0.0)
-    stay: float = Field(default=2.0, ge=0.0)
+    stay: float = Field(default=0.5, ge=0.0)
+    interpolation: float = Field(default=0.5, ge=0.0, le=1.0)
     matching_rows: int = Field(default=4096, ge=2)
     matching_temperature: float = Field(default=0.2, gt=0.0)
     search_temperature: float = Field(default=0.25, gt=0.0)

@@ -96,6 +96,18 @@ class Stack:
         return at
 
 
+def between(first: Tensors, last: Tensors, share: float) -> Tensors:
+    """The weights a share of the way from one network to another that was trained from it.
+
+    They keep most of what was gained and lose less of what was known (Wortsman et al. 2022, "Robust fine-tuning of
+    zero-shot models", arXiv 2109.01903).
+    """
+    return {
+        name: torch.lerp(first[name].to(end), end, share) if end.is_floating_point() else end
+        for name, end in last.items()
+    }
+
+
 def clip_gradients(parameters: Iterable[torch.Tensor], limit: float, *, stacked: bool) -> None:
     """Scale the gradients so that their norm is at most `limit`: of each run by itself, where they are stacked."""
     gradients = [p.grad for p in parameters if p.grad is not None]

@@ -26,7 +26,7 @@ from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Relations, Rows, draw, guess_maps, hold_back, order_of
 from vec2vec.align.adversarial.lane import Lane, divide, threads_for
 from vec2vec.align.adversarial.objective import Batch, Losses, Native, Objective, plans_for, started_from
-from vec2vec.align.adversarial.restarts import Tensors, hopeless
+from vec2vec.align.adversarial.restarts import Tensors, between, hopeless
 from vec2vec.align.adversarial.score import Score, score
 from vec2vec.align.base import Progress, ProgressCallback
 from vec2vec.align.whitening import unit
@@ -131,6 +131,7 @@ class Trainer:
             for run, sides in enumerate(self.training)
         ]
         self.start = [(basis.to(self.device), decode.to(self.device)) for basis, decode in start]
+        self.began = [_copied(network) for network in networks] if start else []
         objectives = [
             Objective(network, _critics(config, self.shape, self.widths, [seed, k]), self.natives, config)
             for k, network in enumerate(networks)
@@ -314,9 +315,10 @@ class Trainer:
             del self.runs[run]
 
     def network_tensors(self, run: int) -> Tensors:
-        """A run's network as it is now, with averaged weights where there are any."""
+        """A run's network as it is now: of averaged weights, if any, and interpolated where the start is linear."""
         lane = next(lane for lane in self.lanes if run in lane.stack.runs)
-        return lane.stack.network_tensors(run, lane.values)
+        trained = lane.stack.network_tensors(run, lane.values)
+        return between(self.began[run], trained, self.config.interpolation) if self.began else trained
 
     def report(self, progress: ProgressCallback | None, losses: Mapping[str, float], remaining: float) -> None:
         if progress is not None and self.accelerator.is_main_process:
@@ -352,6 +354,10 @@ def running(config: Vec2VecConfig, device: torch.device) -> Iterator[Accelerator
                 tracker.finish()
         if fresh and accelerator.num_processes == 1:
             AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def _copied(network: Network) -> Tensors:
+    return {name: value.detach().to("cpu", torch.float32, copy=True) for name, value in network.state_dict().items()}
 
 
 def _critics(config: Vec2VecConfig, shape: NetworkConfig, widths: Sequence[int], seed: Sequence[int]) -> Critics:

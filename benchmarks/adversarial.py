@@ -583,7 +583,8 @@ def report(lines: list[Line]) -> str:
     parts = []
     for what in dict.fromkeys(line["what"] for line in lines):
         rows = [line for line in lines if line["what"] == what]
-        keys = [key for key in rows[0] if key not in ("what", "run", "machine", "settings", "scores", "changes")]
+        known = dict.fromkeys(key for line in rows for key in line)
+        keys = [key for key in known if key not in ("what", "run", "machine", "scores", "changes")]
         parts.append(f"**{what}**\n\n" + markdown(keys, [[_cell(line.get(key)) for key in keys] for line in rows]))
     return "\n\n".join(parts)
 
@@ -593,6 +594,8 @@ def _cell(value: Any) -> str:
         return ", ".join(f"{key} {_cell(one)}" for key, one in value.items())
     if isinstance(value, list):
         return " ".join(map(_cell, value))
+    if value is None:
+        return ""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 

@@ -15,6 +15,7 @@ import torch
 
 from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Rows
+from vec2vec.align.adversarial.restarts import Tensors
 from vec2vec.align.adversarial.trainer import Run, mixed, train
 from vec2vec.align.base import ProgressCallback, SpaceFit
 from vec2vec.align.judge import gather_evidence, verdict_from
@@ -67,7 +68,7 @@ def _improve(
     progress: ProgressCallback | None,
     device: torch.device,
 ) -> SpaceFit:
-    """From the linear translator: the best network that passes the guard, or itself."""
+    """From the linear translator: the best network that passes the guard, or that translator itself."""
     start = _linear_start(source, target, config, seed, progress, device)
     spaces, verdict = start.spaces(), start.verdict
     assert verdict is not None
@@ -80,10 +81,10 @@ def _improve(
     sides = [Rows.of(rows, space.preprocessor) for rows, space in zip((source, target), linear, strict=True)]
     runs = train(networks, sides, config, seed=seed, device=device, start=maps, progress=progress)
     history = start.history + [entry for one in runs.values() for entry in one.history]
-    better = [k for k, one in runs.items() if one.best_score is not one.start_score]
+    better = [one for one in runs.values() if one.best_score is not one.start_score]
     if not better:
         return replace(start, history=[*history, {"stage": "guard", "kept": "start"}])
-    best = max((runs[k] for k in better), key=_found)
+    best = max(better, key=_found)
     assert best.best_score is not None
     score = asdict(best.best_score)
     evidence = verdict.evidence | {f"network_{name}": score[name] for name in ("closeness", "geometry")}
@@ -182,7 +183,7 @@ def linear_network(shape: NetworkConfig, spaces: Sequence[Space], seed: int) -> 
 
 
 def _network_spaces(
-    shape: NetworkConfig, tensors: dict[str, torch.Tensor], natives: Sequence[Preprocessor]
+    shape: NetworkConfig, tensors: Tensors, natives: Sequence[Preprocessor]
 ) -> tuple[NetworkSpace, NetworkSpace]:
     network = network_from(shape, [native.width for native in natives], tensors)
     first, second = (NetworkSpace(native, network, i) for i, native in enumerate(natives))

@@ -3,9 +3,9 @@
 ``python benchmarks/encoders.py [NAME ...]`` writes one ``mix.NAME.npy`` (58,560 x width, float32) per encoder; row i is
 text i of ``mix.jsonl.gz``. Each learns from one half of the texts and embeds all of them. None is normalised, and their
 means and spectra differ widely: they stand for models whose geometry is not the tidy one of a sentence transformer.
-``words`` and ``chars`` are students, made from the statistics of others that have to be there, and from what a shared
-encoder says of their half: small as they are, they agree with the shared ones about what is alike, which statistics
-alone do not. No text is written. Needs gensim (the ``[bench]`` extra) for ``w2v``.
+``words``, ``chars`` and ``rectified`` are students, made from the statistics of others that have to be there, and from
+what a shared encoder says of their half: small as they are, they agree with the shared ones about what is alike, which
+statistics alone do not. No text is written. Needs gensim (the ``[bench]`` extra) for ``w2v``.
 """
 
 from __future__ import annotations
@@ -149,13 +149,23 @@ def chars(load: Load) -> np.ndarray:
     return student(load("use"), [load("chargram")], 512)
 
 
+def rectified(load: Load) -> np.ndarray:
+    """A student of MiniLM by words and n-grams, seen through 1,024 random rectified directions.
+
+    Its space is no rotation of another: it is bent, and since no value is negative, its mean is long.
+    """
+    said = student(load("minilm"), [load("w2v"), load("ppmi"), load("chargram")], 256)
+    said /= np.sqrt((said**2).sum(1).mean())
+    return np.asarray(np.maximum(said @ np.random.default_rng(0).standard_normal((256, 1024)), 0.0))
+
+
 FROM_TEXTS: dict[str, Callable[[list[str], int], np.ndarray]] = {
     "tfidf": tfidf,
     "w2v": w2v,
     "chargram": chargram,
     "ppmi": ppmi,
 }
-STUDENTS: dict[str, Callable[[Load], np.ndarray]] = {"words": words, "chars": chars}
+STUDENTS: dict[str, Callable[[Load], np.ndarray]] = {"words": words, "chars": chars, "rectified": rectified}
 ENCODERS = (*FROM_TEXTS, *STUDENTS)
 
 

@@ -39,7 +39,7 @@ from verdict_calibration import truth
 import vec2vec
 
 RESULTS = HERE / "results" / "proving_ground.jsonl"
-ENCODERS = ("minilm", "use", "w2v", "ppmi", "words", "chars")
+ENCODERS = ("minilm", "use", "w2v", "ppmi", "words", "chars", "rectified")
 GRID = (("minilm", "use"), ("words", "chars"))
 Domains = tuple[str, ...]
 OVERLAPS: dict[int, tuple[Domains, Domains]] = {  # about the share, in percent, of rows with a like on the other side
@@ -130,7 +130,7 @@ def run(cell: Cell, way: str, seed: int, args: argparse.Namespace) -> dict[str, 
         line |= {
             "verdict": verdict.label,
             "expected": round(verdict.expected_top1, 3),
-            "consistency": round(verdict.evidence["consistency"], 4),
+            **{name: round(value, 4) for name, value in verdict.evidence.items() if name != "rows"},
         }
     return line
 

@@ -38,6 +38,24 @@ def test_the_same_consistency_says_less_of_fewer_rows() -> None:
     assert verdict_from({"consistency": 0.6, "rows": 8000}).label == "aligned"
 
 
+@pytest.mark.parametrize(
+    ("consistent", "lead", "label"),
+    [
+        (0.6, 0.02, "aligned"),
+        (0.6, 0.005, "uncertain"),
+        (0.6, -0.01, "uncertain"),
+        (0.75, 0.005, "aligned"),
+        (0.6, None, "aligned"),
+        (0.001, -0.01, "not aligned"),
+    ],
+)
+def test_a_map_in_doubt_is_aligned_only_with_a_clear_lead(consistent: float, lead: float | None, label: str) -> None:
+    evidence = {"consistency": consistent, "rows": 8000.0} | ({} if lead is None else {"lead": lead})
+    verdict = verdict_from(evidence)
+    assert verdict.label == label
+    assert ("other maps explain the rows nearly as well" in verdict.sentence) == (label == "uncertain")
+
+
 @pytest.mark.parametrize("right", [True, False])
 def test_a_second_opinion_tells_a_right_map_from_a_wrong_one(
     world: Any, monkeypatch: pytest.MonkeyPatch, right: bool

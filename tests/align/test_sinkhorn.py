@@ -20,6 +20,7 @@ from vec2vec.align.sinkhorn import (
     SinkhornConfig,
     bag,
     independent_witnesses,
+    least_lead,
     mean_map,
     most_alike,
     prepare,
@@ -315,6 +316,49 @@ def test_witnesses_are_bred_where_they_are_in_doubt(world, monkeypatch, agreeing
     independent_witnesses(x, y, config, np.random.default_rng(0), report)
     stages = {step["stage"] for step in report.history}
     assert ({"kin, half 1", "kin, half 2"} <= stages) == bred
+
+
+@pytest.mark.parametrize(("agreeing", "compared"), [(0.2, False), (0.7, True), (0.9, False)])
+def test_witnesses_that_agree_in_part_are_compared_with_rivals(world, monkeypatch, agreeing, compared):
+    config = SinkhornConfig(**SMALL)
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    monkeypatch.setattr(sinkhorn, "consistent", lambda *_: agreeing)
+    asked = []
+    monkeypatch.setattr(Search, "lead", lambda search, *_: asked.append(search.name) or 0.01 * len(asked))
+    rng = np.random.default_rng(0)
+    searches = [Search(x, y, config, rng, f"half {i}") for i in (1, 2)]
+    before = rng.bit_generator.state
+    lead = least_lead(searches, (torch.eye(2), torch.eye(2)), x, y, config, rng, Reporter(None, 1.0))
+    assert asked == (["half 1", "half 2"] if compared else [])
+    assert lead == (0.01 if compared else None)
+    assert rng.bit_generator.state == before  # whether they are compared does not change what is fitted next
+
+
+def test_a_right_witness_leads_and_a_wrong_one_does_not(world):
+    config = SinkhornConfig(**SMALL)
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    searching = Search(x, y, config, np.random.default_rng(0), "test")
+    report, truth = Reporter(None, 1.0), known_map(world, x, y)
+    other = polar(torch.from_numpy(np.random.default_rng(1).normal(size=truth.shape)).float())
+    right, wrong = Candidate(truth, 0.6, truth), Candidate(other, 0.5, other)
+    leads = {}
+    for name, found in (("right", [right, wrong]), ("wrong", [wrong, right]), ("alone", [right])):
+        searching.low.found = found
+        leads[name] = searching.lead(found[0].rotation, np.random.default_rng(2), report)
+    assert leads["right"] > 0.01
+    assert leads["wrong"] < -0.01
+    assert leads["alone"] is None
+
+
+def test_a_start_that_leads_to_the_same_map_is_no_rival(world, monkeypatch):
+    config = SinkhornConfig(**SMALL)
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    searching = Search(x, y, config, np.random.default_rng(0), "test")
+    truth = known_map(world, x, y)
+    other = polar(torch.from_numpy(np.random.default_rng(1).normal(size=truth.shape)).float())
+    searching.low.found = [Candidate(truth, 0.6, truth), Candidate(other, 0.5, other)]
+    monkeypatch.setattr(sinkhorn, "refine_half", lambda *_: truth)
+    assert searching.lead(truth, np.random.default_rng(2), Reporter(None, 1.0)) is None
 
 
 def test_a_second_search_by_cumulants_ends_lower_only_where_the_transport_is_better(world):

@@ -17,6 +17,7 @@ from vec2vec.verdict import Verdict
 Map = torch.Tensor | Callable[[torch.Tensor], torch.Tensor]  # a matrix (r, s), or a function of rows (n, r)
 POOL = 4096  # the pool that the expected top-1 speaks of
 ALIGNED, NOT_ALIGNED = 0.3, 0.05  # of the expected top-1
+SURE, CLEAR_LEAD = 0.7, 0.01  # consistency that needs no lead over other maps; a lead that makes up for less
 LEAST_ROWS = 1000  # below, two maps find one another's translations by chance too often to call them aligned
 ENOUGH_ROWS = 4000  # below, few axes are compared, and maps agree in these before they tell single texts apart
 CALIBRATION = (  # logit of the consistency, expected top-1, and the interval that most cases fell into
@@ -56,6 +57,7 @@ def gather_evidence(
     x: torch.Tensor,
     y: torch.Tensor,
     rng: np.random.Generator,
+    lead: float | None = None,
 ) -> dict[str, float]:
     """Measure what the verdict rests on.
 
@@ -64,6 +66,7 @@ def gather_evidence(
     rotation : the map that is judged
     witnesses : two maps found independently on disjoint halves of the rows
     x, y : (n, r) and (m, s) unit rows
+    lead : of the witnesses over other maps, by the mean cosine of a row to its barycentre, if they were compared
 
     Returns
     -------
@@ -73,6 +76,7 @@ def gather_evidence(
     closeness, native_closeness : mean cosine of a translation, and of a native vector, to its nearest native target
     spread : its standard deviation among native vectors
     rows : of the smaller side
+    lead : as given
     """
     pool = min(POOL, len(x))
     sample = x[torch.from_numpy(rng.permutation(len(x))[:pool]).to(x.device)]
@@ -89,6 +93,7 @@ def gather_evidence(
         "native_closeness": float(native_nearest.mean()),
         "spread": float(native_nearest.std()),
         "rows": float(min(len(x), len(y))),
+        **({} if lead is None else {"lead": lead}),
     }
 
 
@@ -112,17 +117,20 @@ def verdict_from(evidence: dict[str, float]) -> Verdict:
     Returns
     -------
     Verdict: `aligned` where the expected top-1 among 4,096 is 0.3 or more, `not aligned` where it is below 0.05, and
-    `uncertain` between, or where fewer than 1,000 rows would be all that speaks for `aligned`.
+    `uncertain` between, or where fewer than 1,000 rows would be all that speaks for `aligned`, or where the
+    witnesses agree in part only, and another map explains the rows nearly as well.
     """
     expected, low, high = expected_top1(evidence["consistency"], evidence["rows"])
     words = f"expected top-1 among {POOL:,}: {expected:.2f} ({low:.2f} to {high:.2f})"
     found = f"two fits on disjoint halves find one another's translations in {evidence['consistency']:.0%} of cases"
-    if expected >= ALIGNED and evidence["rows"] >= LEAST_ROWS:
+    contested = evidence["consistency"] < SURE and evidence.get("lead", CLEAR_LEAD) < CLEAR_LEAD
+    if expected >= ALIGNED and evidence["rows"] >= LEAST_ROWS and not contested:
         return Verdict("aligned", expected, (low, high), evidence, f"Aligned: {found}; {words}.")
     if expected < NOT_ALIGNED:
         sentence = f"Not aligned: {found}; {words}. More rows, a closer corpus, or a few known pairs would help."
         return Verdict("not aligned", expected, (low, high), evidence, sentence)
-    sentence = f"Uncertain: {found}; {words}. Check it on known pairs, or fit with more rows or another seed."
+    but = ", but other maps explain the rows nearly as well" if contested else ""
+    sentence = f"Uncertain: {found}{but}; {words}. Check it on known pairs, or fit with more rows or another seed."
     return Verdict("uncertain", expected, (low, high), evidence, sentence)
 
 

@@ -45,7 +45,7 @@ def second_opinion(
     witnesses = independent_witnesses(x, y, config, rng, Reporter(None, 1.0))
     a, b = (side.axes.whiten(side.rows, config.whitening) for side in (x, y))
     judged = _in_their_axes(spaces, x.axes, y.axes, config.whitening)
-    opinions = [gather_evidence(judged, (judged, witness), a, b, rng) for witness in witnesses]
+    opinions = [gather_evidence(judged, (judged, one), a, b, rng, witnesses.lead) for one in witnesses.maps]
     return verdict_from(min(opinions, key=lambda one: one["consistency"]))
 
 

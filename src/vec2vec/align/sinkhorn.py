@@ -10,7 +10,7 @@ search.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -54,6 +54,7 @@ CLEARLY_WORSE = 0.005  # a score: a maximum that is so much behind a rival is no
 CONFIRMED, CONFIRMING = 0.2, 2  # consistency of guesses by clusters with the best one; how many of them
 CONSENT = 0.1  # consistency of two witnesses on the probe from which on they are taken to be right together
 DOUBT = (0.02, 0.5)  # consistency of two witnesses that have a start in common, but got stuck
+CONTESTED = (0.3, 0.8)  # consistency of two witnesses that may be wrong in the same way
 SURE = 0.8  # consistency of two bags from which on more of them add nothing
 MEAN_OF, KIN_MARGIN = 4, 0.01  # maps; of kin, those whose score is so near to the best one's
 
@@ -151,9 +152,9 @@ def fit(
     work += sharpening_work(config)
     report = Reporter(progress, work)
     witnesses = independent_witnesses(x, y, config, rng, report)
-    start = consensus(witnesses, x, y, config, rng, report)
+    start = consensus(witnesses.maps, x, y, config, rng, report)
     rotation = refine(x, y, start, final_schedule(config), rng, report, "all rows")
-    verdict = judge(rotation, witnesses, x, y, config.whitening, rng)
+    verdict = judge(rotation, witnesses.maps, x, y, config.whitening, rng, witnesses.lead)
     spaces = finish(native, (x, y), rotation, verdict, config, rng, report)
     return SpaceFit(*spaces, report.history, verdict)
 
@@ -209,10 +210,11 @@ def judge(
     y: Side,
     whitening: float,
     rng: np.random.Generator,
+    lead: float | None = None,
 ) -> Verdict:
-    """The verdict on a map between the sides, in the coordinates that they were refined in."""
+    """The verdict on a map between the sides, in the coordinates that they were refined in; see `Witnesses`."""
     a, b = (side.axes.whiten(side.rows, whitening) for side in (x, y))
-    return verdict_from(gather_evidence(rotation, witnesses, a, b, rng))
+    return verdict_from(gather_evidence(rotation, witnesses, a, b, rng, lead))
 
 
 def prepare(
@@ -249,13 +251,29 @@ def linear_spaces(
     return first, second
 
 
+@dataclass(frozen=True, eq=False)
+class Witnesses:
+    """Two maps that were found independently.
+
+    Attributes
+    ----------
+    maps : (r, s) each
+    lead : what the score of a witness's transport is above that of the best other map that its half knows, refined in
+        the same way; of the half where that is less. None where nothing was compared
+    """
+
+    maps: tuple[torch.Tensor, torch.Tensor]
+    lead: float | None
+
+
 def independent_witnesses(
     x: Side, y: Side, config: SinkhornConfig, rng: np.random.Generator, report: Reporter
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> Witnesses:
     """Two maps, each found from nothing on its own half of the rows.
 
     While their beginnings are not consistent, either half searches on; where they are, but the witnesses that come of
-    them are not, those are bred. What one half finds never reaches the other: their agreement is the evidence.
+    them are not, those are bred. What one half finds never reaches the other: their agreement is the evidence. Where
+    they agree in part, both may have fallen for the same wrong map: then either is compared with a rival.
     """
     halves = list(zip(x.halves(rng), y.halves(rng), strict=True))
     searches = [Search(a, b, config, rng, f"half {i}") for i, (a, b) in enumerate(halves, 1)]
@@ -271,7 +289,25 @@ def independent_witnesses(
         late = half_schedules(config)[1]
         report.expect(2 * (kin_work(x, y, config) + late.rounds * late.work(x, y)))
         witnesses = [search.bred_witness(report) for search in searches]
-    return witnesses[0], witnesses[1]
+    return Witnesses((witnesses[0], witnesses[1]), least_lead(searches, witnesses, x, y, config, rng, report))
+
+
+def least_lead(
+    searches: Sequence[Search],
+    witnesses: Sequence[torch.Tensor],
+    x: Side,
+    y: Side,
+    config: SinkhornConfig,
+    rng: np.random.Generator,
+    report: Reporter,
+) -> float | None:
+    """The least lead of two witnesses over their rivals, see `Witnesses`; random numbers of its own."""
+    apart = rng.spawn(1)[0]
+    if not CONTESTED[0] < consistent(witnesses, x, config, apart) < CONTESTED[1]:
+        return None
+    report.expect(2 * half_work(x, y, config))
+    leads = [one.lead(witness, apart, report) for one, witness in zip(searches, witnesses, strict=True)]
+    return min((lead for lead in leads if lead is not None), default=None)
 
 
 class Search:
@@ -390,6 +426,27 @@ class Search:
         whole = extend(mean, (x.width, y.width), self.rng)
         return self._whole(refine(x, y, whole, late, self.rng, report, self.name))
 
+    def lead(self, witness: torch.Tensor, rng: np.random.Generator, report: Reporter) -> float | None:
+        """How much better the transport of the witness (r, s) is than that of a rival; None if there is none.
+
+        The rival is the best candidate that translates otherwise than the best of all, refined as a witness is. A map
+        that is right leads: its mistakes are fewer. Where two explain the rows as well, neither is to be believed.
+        """
+        probe, best = self.low.probes[0], self.low.found[0]
+        own = unit(probe @ best.rotation)
+        others = [one for one in self.low.found if consistency(own, unit(probe @ one.rotation)) < CONSENT]
+        x, y = self._distinct_sides()
+        if not others:
+            report.expect(-half_work(self.x, self.y, self.config))
+            return None
+        start = others[0].start[: self.config.cumulant_axes]
+        rival = refine_half(x, y, start, self.config, rng, report, f"rival, {self.name}")
+        a, b = x.draw(PROBE_ROWS, self.config.whitening, rng), y.draw(2 * PROBE_ROWS, self.config.whitening, rng)
+        own, other = (a @ one[: x.width, : y.width] for one in (witness, rival))
+        if consistency(unit(own), unit(other)) > CONSENT:
+            return None  # another start leads to the same map
+        return _score(own, b) - _score(other, b)
+
     def _distinct_sides(self) -> tuple[Side, Side]:
         """Both sides along as many axes as the rows can tell apart."""
         axes = max(*self.low.shape, distinct_axes(self.x, self.y))
@@ -429,6 +486,11 @@ class Search:
         return polar(first_guess(a, b, clusters=clusters, starts=self.config.starts, rng=self.rng).cross)
 
 
+def _score(mapped: torch.Tensor, targets: torch.Tensor) -> float:
+    """Of the transport by which maps are compared."""
+    return transport(mapped, targets, PROBE_TEMPERATURE, 20)[1]
+
+
 def _evened(side: Side, axes: int, whitening: float) -> torch.Tensor:
     """Rows (n, axes) along the strongest axes, whitened, for `vec2vec.align.cumulants`."""
     return (side.rows[:, :axes] / side.axes.scale(whitening)[:axes]).cpu()
@@ -445,7 +507,7 @@ def best_transport(
 ) -> torch.Tensor:
     """The candidate whose translations lie nearest to their barycentres among the targets."""
     a, b = x.draw(PROBE_ROWS, whitening, rng), y.draw(2 * PROBE_ROWS, whitening, rng)
-    scores = [transport(a @ one, b, PROBE_TEMPERATURE, 20)[1] for one in candidates]
+    scores = [_score(a @ one, b) for one in candidates]
     return candidates[int(np.argmax(scores))]
 
 

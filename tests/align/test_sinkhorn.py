@@ -12,13 +12,14 @@ from vec2vec.align import sinkhorn
 from vec2vec.align.anchors import first_guess, match_graphs
 from vec2vec.align.base import Progress
 from vec2vec.align.cumulants import Found
-from vec2vec.align.judge import agreement, consistency
+from vec2vec.align.judge import CLEAR_GAP, agreement, consistency
 from vec2vec.align.population import Candidate
 from vec2vec.align.rounds import Reporter, Side, extend, transport
 from vec2vec.align.sinkhorn import (
     Search,
     SinkhornConfig,
     bag,
+    consensus,
     independent_witnesses,
     least_lead,
     mean_map,
@@ -332,6 +333,23 @@ def test_witnesses_that_agree_in_part_are_compared_with_rivals(world, monkeypatc
     assert asked == (["half 1", "half 2"] if compared else [])
     assert lead == (0.01 if compared else None)
     assert rng.bit_generator.state == before  # whether they are compared does not change what is fitted next
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_of_two_witnesses_that_disagree_only_a_clearly_better_one_goes_on(world, monkeypatch, known):
+    config = SinkhornConfig(**SMALL)
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    truth, report = known_map(world, x, y), Reporter(None, 1.0)
+    wrong = [polar(torch.from_numpy(np.random.default_rng(i).normal(size=truth.shape)).float()) for i in (1, 2)]
+    if not known:  # as of two that were refined, and are wrong
+        monkeypatch.setattr(sinkhorn, "transport_scores", lambda *_: [0.5, 0.501])
+    second = polar(truth + 0.1 * wrong[1]) if known else wrong[1]
+    start, gap = consensus((wrong[0], second), x, y, config, np.random.default_rng(0), report)
+    stages = {step["stage"] for step in report.history}
+    assert (gap >= CLEAR_GAP) == known
+    assert ("bag 1" in stages) == known
+    assert (agreement(start, truth, x.rows) > 0.9) == known
+    assert known or start is second
 
 
 def test_a_right_witness_leads_and_a_wrong_one_does_not(world):

@@ -18,6 +18,8 @@ Map = torch.Tensor | Callable[[torch.Tensor], torch.Tensor]  # a matrix (r, s), 
 POOL = 4096  # the pool that the expected top-1 speaks of
 ALIGNED, NOT_ALIGNED = 0.3, 0.05  # of the expected top-1
 SURE, CLEAR_LEAD = 0.7, 0.01  # consistency that needs no lead over other maps; a lead that makes up for less
+CLEAR_GAP = 0.003  # a gap from which on the better of two that do not agree is not given up
+AHEAD_MAY_REACH = 0.6  # top-1 of such a one
 LEAST_ROWS = 1000  # below, two maps find one another's translations by chance too often to call them aligned
 ENOUGH_ROWS = 4000  # below, few axes are compared, and maps agree in these before they tell single texts apart
 CALIBRATION = (  # logit of the consistency, expected top-1, and the interval that most cases fell into
@@ -58,6 +60,7 @@ def gather_evidence(
     y: torch.Tensor,
     rng: np.random.Generator,
     lead: float | None = None,
+    gap: float | None = None,
 ) -> dict[str, float]:
     """Measure what the verdict rests on.
 
@@ -67,6 +70,7 @@ def gather_evidence(
     witnesses : two maps found independently on disjoint halves of the rows
     x, y : (n, r) and (m, s) unit rows
     lead : of the witnesses over other maps, by the mean cosine of a row to its barycentre, if they were compared
+    gap : of one witness to the other, by the same, if they were compared
 
     Returns
     -------
@@ -76,7 +80,7 @@ def gather_evidence(
     closeness, native_closeness : mean cosine of a translation, and of a native vector, to its nearest native target
     spread : its standard deviation among native vectors
     rows : of the smaller side
-    lead : as given
+    lead, gap : as given
     """
     pool = min(POOL, len(x))
     sample = x[torch.from_numpy(rng.permutation(len(x))[:pool]).to(x.device)]
@@ -93,7 +97,7 @@ def gather_evidence(
         "native_closeness": float(native_nearest.mean()),
         "spread": float(native_nearest.std()),
         "rows": float(min(len(x), len(y))),
-        **({} if lead is None else {"lead": lead}),
+        **{name: value for name, value in (("lead", lead), ("gap", gap)) if value is not None},
     }
 
 
@@ -118,19 +122,26 @@ def verdict_from(evidence: dict[str, float]) -> Verdict:
     -------
     Verdict: `aligned` where the expected top-1 among 4,096 is 0.3 or more, `not aligned` where it is below 0.05, and
     `uncertain` between, or where fewer than 1,000 rows would be all that speaks for `aligned`, or where the
-    witnesses agree in part only, and another map explains the rows nearly as well.
+    witnesses agree in part only, and another map explains the rows nearly as well, or where they do not agree, but one
+    explains the rows clearly better.
     """
     expected, low, high = expected_top1(evidence["consistency"], evidence["rows"])
+    contested = evidence["consistency"] < SURE and evidence.get("lead", CLEAR_LEAD) < CLEAR_LEAD
+    ahead = expected < NOT_ALIGNED and evidence.get("gap", 0.0) >= CLEAR_GAP
+    if ahead:
+        expected, high = NOT_ALIGNED, max(high, AHEAD_MAY_REACH)
     words = f"expected top-1 among {POOL:,}: {expected:.2f} ({low:.2f} to {high:.2f})"
     found = f"two fits on disjoint halves find one another's translations in {evidence['consistency']:.0%} of cases"
-    contested = evidence["consistency"] < SURE and evidence.get("lead", CLEAR_LEAD) < CLEAR_LEAD
     if expected >= ALIGNED and evidence["rows"] >= LEAST_ROWS and not contested:
         return Verdict("aligned", expected, (low, high), evidence, f"Aligned: {found}; {words}.")
     if expected < NOT_ALIGNED:
         sentence = f"Not aligned: {found}; {words}. More rows, a closer corpus, or a few known pairs would help."
         return Verdict("not aligned", expected, (low, high), evidence, sentence)
-    but = ", but other maps explain the rows nearly as well" if contested else ""
-    sentence = f"Uncertain: {found}{but}; {words}. Check it on known pairs, or fit with more rows or another seed."
+    if expected >= ALIGNED and contested:
+        found += ", but other maps explain the rows nearly as well"
+    if ahead:
+        found += ", but one of them explains the rows clearly better"
+    sentence = f"Uncertain: {found}; {words}. Check it on known pairs, or fit with more rows or another seed."
     return Verdict("uncertain", expected, (low, high), evidence, sentence)
 
 

@@ -21,7 +21,7 @@ from vec2vec.align.anchors import first_guess
 from vec2vec.align.base import FitConfig, ProgressCallback, SpaceFit
 from vec2vec.align.cumulants import Cumulants
 from vec2vec.align.cumulants import search as search_by_cumulants
-from vec2vec.align.judge import ENOUGH_ROWS, agreement, consistency, gather_evidence, verdict_from
+from vec2vec.align.judge import CLEAR_GAP, ENOUGH_ROWS, agreement, consistency, gather_evidence, verdict_from
 from vec2vec.align.population import Candidate, Population
 from vec2vec.align.rounds import (
     PROBE_ROWS,
@@ -152,9 +152,9 @@ def fit(
     work += sharpening_work(config)
     report = Reporter(progress, work)
     witnesses = independent_witnesses(x, y, config, rng, report)
-    start = consensus(witnesses.maps, x, y, config, rng, report)
+    start, gap = consensus(witnesses.maps, x, y, config, rng, report)
     rotation = refine(x, y, start, final_schedule(config), rng, report, "all rows")
-    verdict = judge(rotation, witnesses.maps, x, y, config.whitening, rng, witnesses.lead)
+    verdict = judge(rotation, witnesses.maps, x, y, config.whitening, rng, witnesses.lead, gap)
     spaces = finish(native, (x, y), rotation, verdict, config, rng, report)
     return SpaceFit(*spaces, report.history, verdict)
 
@@ -211,10 +211,14 @@ def judge(
     whitening: float,
     rng: np.random.Generator,
     lead: float | None = None,
+    gap: float | None = None,
 ) -> Verdict:
-    """The verdict on a map between the sides, in the coordinates that they were refined in; see `Witnesses`."""
+    """The verdict on a map between the sides, in the coordinates that they were refined in.
+
+    The lead is that of `Witnesses`, the gap that of `consensus`.
+    """
     a, b = (side.axes.whiten(side.rows, whitening) for side in (x, y))
-    return verdict_from(gather_evidence(rotation, witnesses, a, b, rng, lead))
+    return verdict_from(gather_evidence(rotation, witnesses, a, b, rng, lead, gap))
 
 
 def prepare(
@@ -502,13 +506,13 @@ def distinct_axes(x: Side, y: Side) -> int:
     return max(LEAST_AXES, rows // ROWS_PER_AXIS) if rows < ENOUGH_ROWS else max(x.width, y.width)
 
 
-def best_transport(
+def transport_scores(
     candidates: Sequence[torch.Tensor], x: Side, y: Side, whitening: float, rng: np.random.Generator
-) -> torch.Tensor:
-    """The candidate whose translations lie nearest to their barycentres among the targets."""
-    a, b = x.draw(PROBE_ROWS, whitening, rng), y.draw(2 * PROBE_ROWS, whitening, rng)
-    scores = [_score(a @ one, b) for one in candidates]
-    return candidates[int(np.argmax(scores))]
+) -> list[float]:
+    """How near the translations of each candidate lie to their barycentres, the mean of both directions."""
+    ends = [(side.draw(PROBE_ROWS, whitening, rng), side.draw(2 * PROBE_ROWS, whitening, rng)) for side in (x, y)]
+    (a, targets_x), (b, targets_y) = ends
+    return [(_score(a @ one, targets_y) + _score(b @ one.T, targets_x)) / 2 for one in candidates]
 
 
 def refine_half(
@@ -622,12 +626,20 @@ def consensus(
     config: SinkhornConfig,
     rng: np.random.Generator,
     report: Reporter,
-) -> torch.Tensor:
-    """The mean of two consistent witnesses and their bags, since errors are their own; else the better transport."""
+) -> tuple[torch.Tensor, float | None]:
+    """What two witnesses say together, and how far apart they are in the score of their transport.
+
+    Of consistent ones the mean of them and their bags, since errors are their own; they are not compared (None). Else
+    the one of the better transport; and if that is clearly better, it is about right, and goes on with bags of its own.
+    """
     if consistent(witnesses, x, config, rng) > CONSENT:
-        return bag(witnesses, x, y, config, rng, report)
+        return bag(witnesses, x, y, config, rng, report), None
+    scores = transport_scores(witnesses, x, y, config.whitening, rng)
+    best, gap = witnesses[int(np.argmax(scores))], max(scores) - min(scores)
+    if gap >= CLEAR_GAP:
+        return bag([best], x, y, config, rng, report), gap
     report.expect(-bag_work(x, y, config))
-    return best_transport(witnesses, x, y, config.whitening, rng)
+    return best, gap
 
 
 def bag(

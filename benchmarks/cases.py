@@ -103,10 +103,9 @@ class Case:
                 np.sort(rng.choice(side, min(most, len(side)), replace=False))
                 for side, most in ((left, self.rows), (right, self.ratio * self.rows))
             )
-        missing = POOL - len(queries)
-        unseen_target, unseen_source = (
-            rng.choice(of(side, judged), missing, replace=False) for side in (first, second)
-        )
+        others = [of(side, judged) for side in (first, second)]
+        missing = min(POOL - len(queries), *map(len, others))  # MedQuAD alone does not fill the pool
+        unseen_target, unseen_source = (rng.choice(side, missing, replace=False) for side in others)
 
         target_rows = _float32(target, right)
         made_up = self.kind in ("noise", "shuffled")

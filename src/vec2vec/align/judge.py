@@ -17,8 +17,8 @@ from vec2vec.verdict import Verdict
 Map = torch.Tensor | Callable[[torch.Tensor], torch.Tensor]  # a matrix (r, s), or a function of rows (n, r)
 POOL = 4096  # the pool that the expected top-1 speaks of
 ALIGNED, NOT_ALIGNED = 0.3, 0.05  # of the expected top-1
-SURE, CLEAR_LEAD = 0.7, 0.01  # consistency that needs no lead over other maps; a lead that makes up for less
-CLEAR_GAP = 0.004  # a gap from which on the better of two that do not agree is not given up
+SURE, CLEAR_LEAD = 0.7, 0.008  # consistency that needs no lead over other maps; a lead that makes up for less
+CLEAR_GAP = 0.003  # a gap from which on the better of two that do not agree is not given up
 AHEAD_MAY_REACH = 0.6  # top-1 of such a one
 LEAST_ROWS = 1000  # below, two maps find one another's translations by chance too often to call them aligned
 ENOUGH_ROWS = 4000  # below, few axes are compared, and maps agree in these before they tell single texts apart

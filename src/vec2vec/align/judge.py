@@ -17,9 +17,9 @@ from vec2vec.verdict import Verdict
 Map = torch.Tensor | Callable[[torch.Tensor], torch.Tensor]  # a matrix (r, s), or a function of rows (n, r)
 POOL = 4096  # the pool that the expected top-1 speaks of
 ALIGNED, NOT_ALIGNED = 0.3, 0.05  # of the expected top-1
-SURE, CLEAR_LEAD = 0.7, 0.008  # consistency that needs no lead over other maps; a lead that makes up for less
+CLEAR_CONSISTENCY, CLEAR_LEAD = 0.7, 0.008  # what needs no lead over other maps; a lead that makes up for less
 CLEAR_GAP = 0.003  # a gap from which on the better of two that do not agree is not given up
-AHEAD_MAY_REACH = 0.6  # top-1 of such a one
+AHEAD_MAY_REACH = 0.6  # top-1 of such a one: up to 0.44 was seen
 LEAST_ROWS = 1000  # below, two maps find one another's translations by chance too often to call them aligned
 ENOUGH_ROWS = 4000  # below, few axes are compared, and maps agree in these before they tell single texts apart
 CALIBRATION = (  # logit of the consistency, expected top-1, and the interval that most cases fell into
@@ -126,7 +126,7 @@ def verdict_from(evidence: dict[str, float]) -> Verdict:
     explains the rows clearly better.
     """
     expected, low, high = expected_top1(evidence["consistency"], evidence["rows"])
-    contested = evidence["consistency"] < SURE and evidence.get("lead", CLEAR_LEAD) < CLEAR_LEAD
+    contested = evidence["consistency"] < CLEAR_CONSISTENCY and evidence.get("lead", CLEAR_LEAD) < CLEAR_LEAD
     ahead = expected < NOT_ALIGNED and evidence.get("gap", 0.0) >= CLEAR_GAP
     if ahead:
         expected, high = NOT_ALIGNED, max(high, AHEAD_MAY_REACH)

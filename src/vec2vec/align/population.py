@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from vec2vec.align.judge import agreement
-from vec2vec.align.rounds import PROBE_ROWS, PROBE_TEMPERATURE, Reporter, Schedule, Side, refine, transport
+from vec2vec.align.rounds import PROBE_ROWS, Reporter, Schedule, Side, probe_score, refine
 from vec2vec.align.whitening import polar
 
 SAME = 0.97  # agreement of two candidates from which on the worse adds nothing
@@ -54,7 +54,7 @@ class Population:
         """A candidate from a start (r, s); it is not one of those found unless it is appended to them."""
         rotation = refine(self.x, self.y, start, schedule, self.rng, Reporter(None, 1.0), "candidate")
         a, b = self.probes
-        return Candidate(rotation, transport(a @ rotation, b, PROBE_TEMPERATURE, 20)[1], rotation)
+        return Candidate(rotation, probe_score(a @ rotation, b), rotation)
 
     def mean_of_two(self) -> torch.Tensor:
         """The mean of two of those found, drawn."""

@@ -157,6 +157,11 @@ def transport(
     return barycentres, float((unit(mapped) * unit(barycentres)).sum(dim=1).mean())
 
 
+def probe_score(mapped: torch.Tensor, targets: torch.Tensor) -> float:
+    """The score by which maps are compared: of the `transport` of mapped rows (n, s) to targets (m, s)."""
+    return transport(mapped, targets, PROBE_TEMPERATURE, 20)[1]
+
+
 def balanced(
     mapped: torch.Tensor, targets: torch.Tensor, temperature: float, balancing: int, scratch: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

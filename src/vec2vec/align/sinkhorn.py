@@ -25,15 +25,14 @@ from vec2vec.align.judge import CLEAR_GAP, ENOUGH_ROWS, agreement, consistency, 
 from vec2vec.align.population import Candidate, Population
 from vec2vec.align.rounds import (
     PROBE_ROWS,
-    PROBE_TEMPERATURE,
     Pairs,
     Reporter,
     Schedule,
     Side,
     balanced,
     extend,
+    probe_score,
     refine,
-    transport,
 )
 from vec2vec.align.sharpen import sharper_decode
 from vec2vec.align.whitening import Axes, polar, thin_svd, unit
@@ -449,7 +448,7 @@ class Search:
         own, other = (a @ one[: x.width, : y.width] for one in (witness, rival))
         if consistency(unit(own), unit(other)) > CONSENT:
             return None  # another start leads to the same map
-        return _score(own, b) - _score(other, b)
+        return probe_score(own, b) - probe_score(other, b)
 
     def _distinct_sides(self) -> tuple[Side, Side]:
         """Both sides along as many axes as the rows can tell apart."""
@@ -490,11 +489,6 @@ class Search:
         return polar(first_guess(a, b, clusters=clusters, starts=self.config.starts, rng=self.rng).cross)
 
 
-def _score(mapped: torch.Tensor, targets: torch.Tensor) -> float:
-    """Of the transport by which maps are compared."""
-    return transport(mapped, targets, PROBE_TEMPERATURE, 20)[1]
-
-
 def _evened(side: Side, axes: int, whitening: float) -> torch.Tensor:
     """Rows (n, axes) along the strongest axes, whitened, for `vec2vec.align.cumulants`."""
     return (side.rows[:, :axes] / side.axes.scale(whitening)[:axes]).cpu()
@@ -512,7 +506,7 @@ def transport_scores(
     """How near the translations of each candidate lie to their barycentres, the mean of both directions."""
     ends = [(side.draw(PROBE_ROWS, whitening, rng), side.draw(2 * PROBE_ROWS, whitening, rng)) for side in (x, y)]
     (a, targets_x), (b, targets_y) = ends
-    return [(_score(a @ one, targets_y) + _score(b @ one.T, targets_x)) / 2 for one in candidates]
+    return [(probe_score(a @ one, targets_y) + probe_score(b @ one.T, targets_x)) / 2 for one in candidates]
 
 
 def refine_half(

@@ -7,8 +7,8 @@ target side from the next 27,232, the truth from the last 4,096.
 The truth of a case is top-1 by raw cosine **among 4,096 native vectors**, both directions. The queries are the held-out
 texts of the domains that both sides have, or of the domains of either side if they share none. Where these are fewer
 than 4,096, the pool is filled up, as far as there are any, with native vectors of other texts of the same domains,
-which the fit has not seen in that encoder; top-1 among the held-out texts alone is kept beside it. Where the target side
-is made up (*noise*, *shuffled*) nothing is right, and the true top-1 is that of chance, 1/4,096.
+which the fit has not seen in that encoder; top-1 among the held-out texts alone is kept beside it. Where the target
+side is made up (*noise*, *shuffled*) nothing is right, and the true top-1 is that of chance, 1/4,096.
 
 =========  =============================================================================================
 kind       what

@@ -56,9 +56,19 @@ def test_a_map_in_doubt_is_aligned_only_with_a_clear_lead(consistent: float, lea
     assert ("other maps explain the rows nearly as well" in verdict.sentence) == (label == "uncertain")
 
 
-@pytest.mark.parametrize(("gap", "label"), [(0.02, "uncertain"), (0.001, "not aligned"), (None, "not aligned")])
-def test_where_witnesses_disagree_one_that_is_clearly_better_is_not_given_up(gap: float | None, label: str) -> None:
-    verdict = verdict_from({"consistency": 0.001, "rows": 8000.0} | ({} if gap is None else {"gap": gap}))
+@pytest.mark.parametrize(
+    ("gap", "rows", "label"),
+    [
+        (0.02, 8000, "uncertain"),
+        (0.001, 8000, "not aligned"),
+        (None, 8000, "not aligned"),
+        (0.02, 1000, "not aligned"),
+    ],
+)
+def test_where_witnesses_disagree_one_that_is_clearly_better_is_not_given_up(
+    gap: float | None, rows: int, label: str
+) -> None:
+    verdict = verdict_from({"consistency": 0.001, "rows": float(rows)} | ({} if gap is None else {"gap": gap}))
     assert verdict.label == label
     assert ("one of them explains the rows clearly better" in verdict.sentence) == (label == "uncertain")
     low, high = verdict.interval

@@ -127,7 +127,7 @@ def verdict_from(evidence: dict[str, float]) -> Verdict:
     """
     expected, low, high = expected_top1(evidence["consistency"], evidence["rows"])
     contested = evidence["consistency"] < CLEAR_CONSISTENCY and evidence.get("lead", CLEAR_LEAD) < CLEAR_LEAD
-    ahead = expected < NOT_ALIGNED and evidence.get("gap", 0.0) >= CLEAR_GAP
+    ahead = expected < NOT_ALIGNED and clearly_apart(evidence.get("gap", 0.0), evidence["rows"])
     if ahead:
         expected, high = NOT_ALIGNED, max(high, AHEAD_MAY_REACH)
     words = f"expected top-1 among {POOL:,}: {expected:.2f} ({low:.2f} to {high:.2f})"
@@ -143,6 +143,11 @@ def verdict_from(evidence: dict[str, float]) -> Verdict:
         found += ", but one of them explains the rows clearly better"
     sentence = f"Uncertain: {found}; {words}. Check it on known pairs, or fit with more rows or another seed."
     return Verdict("uncertain", expected, (low, high), evidence, sentence)
+
+
+def clearly_apart(gap: float, rows: float) -> bool:
+    """Whether the better of two maps that do not agree is better by more than chance; of few rows none is."""
+    return rows >= ENOUGH_ROWS and gap >= CLEAR_GAP
 
 
 def expected_top1(consistency: float, rows: float = ENOUGH_ROWS) -> tuple[float, float, float]:

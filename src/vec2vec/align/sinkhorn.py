@@ -21,7 +21,7 @@ from vec2vec.align.anchors import first_guess
 from vec2vec.align.base import FitConfig, ProgressCallback, SpaceFit
 from vec2vec.align.cumulants import Cumulants
 from vec2vec.align.cumulants import search as search_by_cumulants
-from vec2vec.align.judge import CLEAR_GAP, ENOUGH_ROWS, agreement, consistency, gather_evidence, verdict_from
+from vec2vec.align.judge import ENOUGH_ROWS, agreement, clearly_apart, consistency, gather_evidence, verdict_from
 from vec2vec.align.population import Candidate, Population
 from vec2vec.align.rounds import (
     PROBE_ROWS,
@@ -630,7 +630,7 @@ def consensus(
         return bag(witnesses, x, y, config, rng, report), None
     scores = transport_scores(witnesses, x, y, config.whitening, rng)
     best, gap = witnesses[int(np.argmax(scores))], max(scores) - min(scores)
-    if gap >= CLEAR_GAP:
+    if clearly_apart(gap, min(len(x), len(y))):
         return bag([best], x, y, config, rng, report), gap
     report.expect(-bag_work(x, y, config))
     return best, gap

@@ -5,7 +5,9 @@ text i of ``mix.jsonl.gz``. Each learns from one half of the texts and embeds al
 means and spectra differ widely: they stand for models whose geometry is not the tidy one of a sentence transformer.
 ``words``, ``chars`` and ``rectified`` are students, made from the statistics of others that have to be there, and from
 what a shared encoder says of their half: small as they are, they agree with the shared ones about what is alike, which
-statistics alone do not. No text is written. Needs gensim (the ``[bench]`` extra) for ``w2v``.
+statistics alone do not. ``transformer`` is a network, trained from scratch (half an hour on one thread), and has a
+shared encoder's vectors to tell its texts apart by. No text is written. Needs gensim (the ``[bench]`` extra) for
+``w2v``.
 """
 
 from __future__ import annotations
@@ -159,6 +161,14 @@ def rectified(load: Load) -> np.ndarray:
     return np.asarray(np.maximum(said @ np.random.default_rng(0).standard_normal((256, 1024)), 0.0))
 
 
+def transformer(texts: list[str], load: Load, seed: int) -> np.ndarray:
+    """A transformer of two layers, of width 192, that learns on the second half what USE says (`small_transformer`)."""
+    from small_transformer import embed
+
+    rows = np.arange(len(texts) // 2, len(texts))
+    return embed([tokens(text) for text in texts], rows, load("use"), seed)
+
+
 FROM_TEXTS: dict[str, Callable[[list[str], int], np.ndarray]] = {
     "tfidf": tfidf,
     "w2v": w2v,
@@ -166,7 +176,8 @@ FROM_TEXTS: dict[str, Callable[[list[str], int], np.ndarray]] = {
     "ppmi": ppmi,
 }
 STUDENTS: dict[str, Callable[[Load], np.ndarray]] = {"words": words, "chars": chars, "rectified": rectified}
-ENCODERS = (*FROM_TEXTS, *STUDENTS)
+FROM_BOTH: dict[str, Callable[[list[str], Load, int], np.ndarray]] = {"transformer": transformer}
+ENCODERS = (*FROM_TEXTS, *STUDENTS, *FROM_BOTH)
 
 
 def main() -> None:
@@ -181,11 +192,17 @@ def main() -> None:
     if unknown := set(args.names) - set(ENCODERS):
         parser.error(f"no encoder is named {min(unknown)}: there are {', '.join(ENCODERS)}")
     texts = read_texts(args.data)
+
+    def load(needed: str) -> np.ndarray:
+        return np.asarray(load_vectors(needed, args.data, args.out), np.float32)
+
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.names or ENCODERS:
         start = time.perf_counter()
         if name in STUDENTS:
-            vectors = STUDENTS[name](lambda needed: np.asarray(load_vectors(needed, args.data, args.out), np.float32))
+            vectors = STUDENTS[name](load)
+        elif name in FROM_BOTH:
+            vectors = FROM_BOTH[name](texts, load, args.seed)
         else:
             vectors = FROM_TEXTS[name](texts, args.seed)
         vectors = vectors.astype(np.float32)

@@ -50,9 +50,12 @@ class Population:
         """Of a map."""
         return self.x.width, self.y.width
 
-    def refined(self, start: torch.Tensor, schedule: Schedule) -> Candidate:
-        """A candidate from a start (r, s); it is not one of those found unless it is appended to them."""
-        rotation = refine(self.x, self.y, start, schedule, self.rng, Reporter(None, 1.0), "candidate")
+    def refined(self, start: torch.Tensor, schedule: Schedule, rng: np.random.Generator | None = None) -> Candidate:
+        """A candidate from a start (r, s); it is not one of those found unless it is appended to them.
+
+        `rng` draws the rows in place of the population's own.
+        """
+        rotation = refine(self.x, self.y, start, schedule, rng or self.rng, Reporter(None, 1.0), "candidate")
         a, b = self.probes
         return Candidate(rotation, probe_score(a @ rotation, b), rotation)
 

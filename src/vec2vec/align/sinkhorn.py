@@ -54,6 +54,8 @@ CONFIRMED, CONFIRMING = 0.2, 2  # consistency of guesses by clusters with the be
 CONSENT = 0.1  # consistency of two witnesses on the probe from which on they are taken to be right together
 DOUBT = (0.02, 0.5)  # consistency of two witnesses that have a start in common, but got stuck
 CONTESTED = (0.3, 0.8)  # consistency of two witnesses that may be wrong in the same way
+CONTESTANTS, CONTEST_DRAWS = 6, 2  # candidates, and refinements of each, of which the better counts
+CLEARLY_BETTER = 0.0015  # a score: refinements of one candidate differ by up to 0.002, the better of two by less
 SURE = 0.8  # consistency of two bags from which on more of them add nothing
 MEAN_OF, KIN_MARGIN = 4, 0.01  # maps; of kin, those whose score is so near to the best one's
 
@@ -68,6 +70,7 @@ class SinkhornConfig(FitConfig):
     search_axes : the strongest, in which the search from nothing takes place, at most
     attempts : at either half, at most, while the best candidates of the two are not consistent
     guesses : first guesses of an attempt
+    contest_whitenings : exponents of the geometries in which there are as many further guesses, where witnesses differ
     cumulant_axes : the strongest, along which cumulants are matched (`vec2vec.align.cumulants`)
     cumulant_whitenings : exponents of the axes' whitening there, of a guess each: encoders that differ more agree along
         the strongest axes only, unwhitened; corpora that differ agree on the weaker ones, too
@@ -95,6 +98,7 @@ class SinkhornConfig(FitConfig):
     search_axes: int = Field(default=64, ge=2)
     attempts: int = Field(default=2, ge=1)
     guesses: int = Field(default=8, ge=1)
+    contest_whitenings: tuple[Annotated[float, Field(ge=0.0, le=0.5)], ...] = (0.2, 0.35)
     cumulant_axes: int = Field(default=12, ge=2)
     cumulant_whitenings: tuple[Annotated[float, Field(ge=0.0, le=0.5)], ...] = (0.0, 0.2)
     cumulant_starts: int = Field(default=1000, ge=1)
@@ -274,9 +278,10 @@ def independent_witnesses(
 ) -> Witnesses:
     """Two maps, each found from nothing on its own half of the rows.
 
-    While their beginnings are not consistent, either half searches on; where they are, but the witnesses that come of
-    them are not, those are bred. What one half finds never reaches the other: their agreement is the evidence. Where
-    they agree in part, both may have fallen for the same wrong map: then either is compared with a rival.
+    While their beginnings are not consistent, either half searches on; where the witnesses that come of them are not
+    nearly the same, either half holds a contest among its candidates; where they agree a little, they are bred. What
+    one half finds never reaches the other: their agreement is the evidence. Where they agree in part, both may have
+    fallen for the same wrong map: then either is compared with a rival.
     """
     halves = list(zip(x.halves(rng), y.halves(rng), strict=True))
     searches = [Search(a, b, config, rng, f"half {i}") for i, (a, b) in enumerate(halves, 1)]
@@ -288,7 +293,19 @@ def independent_witnesses(
         if searches[0].consistent_with(searches[1]):
             break
     witnesses = [search.witness(report) for search in searches]
-    if DOUBT[0] < consistent(witnesses, x, config, rng) < DOUBT[1]:
+    alike = consistent(witnesses, x, config, rng)
+    if alike < CONTESTED[1]:
+        apart = rng.spawn(1)[0]  # where nothing better is found, the fit goes on as without a contest
+        report.expect(2 * contest_work(x, y, config))
+        lost = [search.contest(apart, report) for search in searches]
+        if any(lost):
+            report.expect(sum(lost) * half_work(x, y, config))
+            witnesses = [
+                search.witness(report) if other else one
+                for search, one, other in zip(searches, witnesses, lost, strict=True)
+            ]
+            alike = consistent(witnesses, x, config, apart)
+    if DOUBT[0] < alike < DOUBT[1]:
         late = half_schedules(config)[1]
         report.expect(2 * (kin_work(x, y, config) + late.rounds * late.work(x, y)))
         witnesses = [search.bred_witness(report) for search in searches]
@@ -350,7 +367,7 @@ class Search:
             report(f"search, {self.name}", tried, config.guesses + generations * children, best, work)
             return self.low.found[-1]
 
-        self.by_clusters += [add(self._guess(i), GUESS_WORK) for i in range(config.guesses)]
+        self.by_clusters += [add(self._guess(i, 0.0, self.rng), GUESS_WORK) for i in range(config.guesses)]
         for step, whitening in enumerate(config.cumulant_whitenings, 1):
             self.by_cumulants[whitening] = self._guess_by_cumulants(whitening, effort)
             score = self.by_cumulants[whitening][0].score
@@ -390,6 +407,47 @@ class Search:
         """Whether the best of either search translate alike."""
         a, b = (unit(self.low.probes[0] @ one.low.found[0].rotation) for one in (self, other))
         return consistency(a, b) > CONSENT
+
+    def contest(self, rng: np.random.Generator, report: Reporter) -> bool:
+        """Put the candidate first that explains the rows best once it is refined further; whether that changes which.
+
+        In the strongest axes a wrong guess that is as far as it gets scores as well as a right one that is still
+        blurred. So of those that translate otherwise than all better ones, the best few are refined as a witness is at
+        first, and compared whitened, in both directions. Guesses in other geometries are among them: where the axes
+        differ much in strength, all of one geometry may be wrong alike.
+        """
+        low, config = self.low, self.config
+        for whitening in config.contest_whitenings:
+            for i in range(config.guesses):
+                low.found.append(low.refined(self._guess(i, whitening, rng), trial_schedule(config), rng))
+        contestants = self._unlike(CONTESTANTS)
+        x, y = (side.strongest(config.early_axes) for side in self._distinct_sides())
+        early, shape, maps = half_schedules(config)[0], (x.width, y.width), []
+        for number, one in enumerate(contestants, 1):
+            for _ in range(CONTEST_DRAWS):
+                start = extend(one.start[: config.cumulant_axes, : config.cumulant_axes], shape, rng)
+                maps.append(refine(x, y, start, early, rng, Reporter(None, 1.0), "contestant"))
+            work = contest_work(self.x, self.y, config) / len(contestants)
+            report(f"contest, {self.name}", number, len(contestants), None, work)
+        drawn = transport_scores(maps, x, y, config.whitening, rng)
+        scores = np.reshape(drawn, (len(contestants), CONTEST_DRAWS)).max(axis=1)
+        scores[0] += CLEARLY_BETTER
+        low.found = [contestants[i] for i in np.argsort(-scores, kind="stable")]
+        return low.found[0] is not contestants[0]
+
+    def _unlike(self, count: int) -> list[Candidate]:
+        """The best candidate, and the best of those that translate otherwise than all before them; at most so many."""
+        first, *others = self.low.found
+        unlike: list[Candidate] = []
+        translated: list[torch.Tensor] = []
+        for one in (first, *sorted(others, key=lambda one: -one.score)):
+            own = unit(self.low.probes[0] @ one.rotation)
+            if all(consistency(own, other) < CONSENT for other in translated):
+                unlike.append(one)
+                translated.append(own)
+            if len(unlike) == count:
+                break
+        return unlike
 
     def witness(self, report: Reporter) -> torch.Tensor:
         """The best candidate, refined in as many axes as the rows can tell apart; (r, s), nothing of the others.
@@ -483,10 +541,10 @@ class Search:
         least = max(guess.score for guess, _ in guesses) - CLEARLY_WORSE
         return max((one for one in guesses if one[0].score >= least), key=lambda one: one[1])
 
-    def _guess(self, step: int) -> torch.Tensor:
+    def _guess(self, step: int, whitening: float, rng: np.random.Generator) -> torch.Tensor:
         clusters = self.config.clusters[step % len(self.config.clusters)]
-        a, b = (side.draw(self.config.cluster_rows, 0.0, self.rng) for side in (self.low.x, self.low.y))
-        return polar(first_guess(a, b, clusters=clusters, starts=self.config.starts, rng=self.rng).cross)
+        a, b = (side.draw(self.config.cluster_rows, whitening, rng) for side in (self.low.x, self.low.y))
+        return polar(first_guess(a, b, clusters=clusters, starts=self.config.starts, rng=rng).cross)
 
 
 def _evened(side: Side, axes: int, whitening: float) -> torch.Tensor:
@@ -577,6 +635,13 @@ def further_work(x: Side, y: Side, config: SinkhornConfig) -> float:
     candidates = config.guesses + config.generations * config.children
     by_cumulants = len(config.cumulant_whitenings) * FURTHER_EFFORT * CUMULANT_WORK
     return by_cumulants + config.guesses * GUESS_WORK + candidates * trial_work(x, y, config)
+
+
+def contest_work(x: Side, y: Side, config: SinkhornConfig) -> float:
+    """What `Search.contest` costs, as `Schedule.work` counts."""
+    guesses = len(config.contest_whitenings) * config.guesses * (GUESS_WORK + trial_work(x, y, config))
+    early = half_schedules(config)[0]
+    return guesses + CONTESTANTS * CONTEST_DRAWS * early.rounds * early.work(x, y)
 
 
 def trial_work(x: Side, y: Side, config: SinkhornConfig) -> float:

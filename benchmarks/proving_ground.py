@@ -39,7 +39,7 @@ from verdict_calibration import truth
 import vec2vec
 
 RESULTS = HERE / "results" / "proving_ground.jsonl"
-ENCODERS = ("minilm", "use", "w2v", "ppmi", "words", "chars", "rectified")
+ENCODERS = ("minilm", "use", "w2v", "ppmi", "words", "chars", "rectified", "transformer")
 GRID = (("minilm", "use"), ("words", "chars"))
 Domains = tuple[str, ...]
 OVERLAPS: dict[int, tuple[Domains, Domains]] = {  # about the share, in percent, of rows with a like on the other side

@@ -11,8 +11,8 @@ import torch
 from vec2vec.align import second_opinion as module
 from vec2vec.align.judge import expected_top1, verdict_from
 from vec2vec.align.paired import ProcrustesConfig, fit_procrustes
+from vec2vec.align.schedules import SinkhornConfig
 from vec2vec.align.second_opinion import second_opinion
-from vec2vec.align.sinkhorn import SinkhornConfig
 from vec2vec.translator import linear_spaces
 from vec2vec.verdict import Verdict
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from vec2vec.align.rounds import Reporter
+from vec2vec.align.schedules import SinkhornConfig
 from vec2vec.align.sharpen import coverage
-from vec2vec.align.sinkhorn import SinkhornConfig, finish, prepare
+from vec2vec.align.sinkhorn import finish, prepare
 from vec2vec.align.whitening import polar, unit
 from vec2vec.translator import Translator
 from vec2vec.verdict import Verdict

@@ -8,30 +8,24 @@ import torch
 from scipy.stats import ortho_group
 
 import vec2vec
-from vec2vec.align import judge, sinkhorn
+from vec2vec.align import judge
 from vec2vec.align.anchors import first_guess, match_graphs
 from vec2vec.align.base import Progress
 from vec2vec.align.cumulants import Found
+from vec2vec.align.halves import mean_map, most_alike, refine_half
 from vec2vec.align.judge import agreement, consistency
 from vec2vec.align.population import Candidate
 from vec2vec.align.rounds import Reporter, Side, extend, transport
-from vec2vec.align.sinkhorn import (
-    Search,
-    SinkhornConfig,
-    bag,
-    consensus,
-    independent_witnesses,
-    least_lead,
-    mean_map,
-    most_alike,
-    prepare,
-    refine_half,
-)
+from vec2vec.align.schedules import SinkhornConfig
+from vec2vec.align.search import Search
+from vec2vec.align.sinkhorn import bag, consensus, prepare
 from vec2vec.align.whitening import Axes, polar, unit
+from vec2vec.align.witnesses import independent_witnesses, least_lead
 from vec2vec.preprocess import Preprocessor
 
 SMALL = {
     "guesses": 10,
+    "contest_whitenings": (),
     "cumulant_starts": 50,
     "cumulant_generations": 3,
     "clusters": (12,),
@@ -200,7 +194,7 @@ def test_a_start_is_refined_as_often_as_asked_and_what_it_knows_is_kept(world):
 def test_bags_are_repeated_while_their_maps_disagree(world, monkeypatch, agreeing, last):
     config = SinkhornConfig(**{**SMALL, "early_rounds": 2, "half_rounds": 2})
     _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
-    monkeypatch.setattr(sinkhorn, "consistent", lambda *_: agreeing)
+    monkeypatch.setattr("vec2vec.align.sinkhorn.consistent", lambda *_: agreeing)
     report = Reporter(None, 1.0)
     bag([torch.eye(x.width, y.width)], x, y, config, np.random.default_rng(0), report)
     assert report.history[-1]["stage"] == last
@@ -312,18 +306,73 @@ def test_a_bred_witness_is_right_and_no_worse_than_its_kin(world, search):
 def test_witnesses_are_bred_where_they_are_in_doubt(world, monkeypatch, agreeing, bred):
     config = SinkhornConfig(**SMALL)
     _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
-    monkeypatch.setattr(sinkhorn, "consistent", lambda *_: agreeing)
+    monkeypatch.setattr("vec2vec.align.witnesses.consistent", lambda *_: agreeing)
     report = Reporter(None, 1.0)
     independent_witnesses(x, y, config, np.random.default_rng(0), report)
     stages = {step["stage"] for step in report.history}
     assert ({"kin, half 1", "kin, half 2"} <= stages) == bred
 
 
+@pytest.mark.parametrize(("agreeing", "held"), [(0.01, True), (0.7, True), (0.9, False)])
+def test_witnesses_that_differ_hold_a_contest_and_only_its_losers_are_found_anew(world, monkeypatch, agreeing, held):
+    config = SinkhornConfig(**SMALL)
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    monkeypatch.setattr("vec2vec.align.witnesses.consistent", lambda *_: agreeing)
+    monkeypatch.setattr("vec2vec.align.witnesses.least_lead", lambda *_: None)
+    monkeypatch.setattr(Search, "contest", lambda search, *_: asked.append(search.name) or search.name == "half 2")
+    monkeypatch.setattr(Search, "witness", lambda search, _: found.append(search.name) or torch.eye(2))
+    asked, found = [], []
+    independent_witnesses(x, y, config, np.random.default_rng(0), Reporter(None, 1.0))
+    assert asked == (["half 1", "half 2"] if held else [])
+    assert found == ["half 1", "half 2", *(["half 2"] if held else [])]
+
+
+@pytest.mark.parametrize("right_first", [True, False])
+def test_a_contest_is_won_by_what_explains_the_rows_best_once_it_is_refined(world, right_first):
+    config = SinkhornConfig(**SMALL)
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    searching = Search(x, y, config, np.random.default_rng(0), "test")
+    truth = known_map(world, searching.low.x, searching.low.y)
+    other = polar(torch.from_numpy(np.random.default_rng(1).normal(size=truth.shape)).float())
+    right, wrong = Candidate(truth, 0.5, truth), Candidate(other, 0.6, other)
+    searching.low.found = [right, wrong] if right_first else [wrong, right]
+    before, report = searching.rng.bit_generator.state, Reporter(None, 1.0)
+    assert searching.contest(np.random.default_rng(2), report) == (not right_first)
+    assert searching.low.found == [right, wrong]
+    assert searching.rng.bit_generator.state == before  # a contest that changes nothing leaves the fit as it was
+    assert [step["step"] for step in report.history] == [1, 2]
+
+
+@pytest.mark.parametrize(("better", "wins"), [(0.001, False), (0.002, True)])
+def test_a_contest_is_not_won_by_chance(world, monkeypatch, better, wins):
+    config = SinkhornConfig(**SMALL)
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    searching = Search(x, y, config, np.random.default_rng(0), "test")
+    maps = [
+        polar(torch.from_numpy(rng.normal(size=searching.low.shape)).float())
+        for rng in map(np.random.default_rng, (1, 2))
+    ]
+    searching.low.found = [Candidate(one, 0.6, one) for one in maps]
+    monkeypatch.setattr("vec2vec.align.search.transport_scores", lambda *_: [0.3, 0.5, 0.5 + better, 0.4])
+    assert searching.contest(np.random.default_rng(2), Reporter(None, 1.0)) == wins
+
+
+def test_guesses_in_other_geometries_take_part_in_a_contest(world):
+    config = SinkhornConfig(**{**SMALL, "contest_whitenings": (0.2,)})
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    searching = Search(x, y, config, np.random.default_rng(0), "test")
+    truth = known_map(world, searching.low.x, searching.low.y)
+    wrong = polar(torch.from_numpy(np.random.default_rng(1).normal(size=truth.shape)).float())
+    searching.low.found = [Candidate(wrong, 0.6, wrong)]
+    assert searching.contest(np.random.default_rng(2), Reporter(None, 1.0))
+    assert agreement(searching.low.found[0].rotation, truth, searching.low.x.rows) > 0.9
+
+
 @pytest.mark.parametrize(("agreeing", "compared"), [(0.2, False), (0.7, True), (0.9, False)])
 def test_witnesses_that_agree_in_part_are_compared_with_rivals(world, monkeypatch, agreeing, compared):
     config = SinkhornConfig(**SMALL)
     _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
-    monkeypatch.setattr(sinkhorn, "consistent", lambda *_: agreeing)
+    monkeypatch.setattr("vec2vec.align.witnesses.consistent", lambda *_: agreeing)
     asked = []
     monkeypatch.setattr(Search, "lead", lambda search, *_: asked.append(search.name) or 0.01 * len(asked))
     rng = np.random.default_rng(0)
@@ -343,7 +392,7 @@ def test_of_two_witnesses_that_disagree_only_a_clearly_better_one_goes_on(world,
     truth, report = known_map(world, x, y), Reporter(None, 1.0)
     wrong = [polar(torch.from_numpy(np.random.default_rng(i).normal(size=truth.shape)).float()) for i in (1, 2)]
     if not known:  # as of two that were refined, and are wrong
-        monkeypatch.setattr(sinkhorn, "transport_scores", lambda *_: [0.5, 0.501])
+        monkeypatch.setattr("vec2vec.align.sinkhorn.transport_scores", lambda *_: [0.5, 0.501])
     second = polar(truth + 0.1 * wrong[1]) if known else wrong[1]
     start, gap = consensus((wrong[0], second), x, y, config, np.random.default_rng(0), report)
     stages = {step["stage"] for step in report.history}
@@ -376,7 +425,7 @@ def test_a_start_that_leads_to_the_same_map_is_no_rival(world, monkeypatch):
     truth = known_map(world, x, y)
     other = polar(torch.from_numpy(np.random.default_rng(1).normal(size=truth.shape)).float())
     searching.low.found = [Candidate(truth, 0.6, truth), Candidate(other, 0.5, other)]
-    monkeypatch.setattr(sinkhorn, "refine_half", lambda *_: truth)
+    monkeypatch.setattr("vec2vec.align.search.refine_half", lambda *_: truth)
     assert searching.lead(truth, np.random.default_rng(2), Reporter(None, 1.0)) is None
 
 
@@ -404,7 +453,7 @@ def test_a_maximum_whose_transport_is_clearly_worse_than_a_rivals_is_not_believe
     axes = min(config.cumulant_axes, *truth.shape)
     wrong = torch.eye(axes).flip(0)
     found = Found(torch.stack([wrong, polar(truth[:axes, :axes])]), torch.tensor([1.0, 1.0 - behind]))
-    monkeypatch.setattr(sinkhorn, "search_by_cumulants", lambda *_, **__: found)
+    monkeypatch.setattr("vec2vec.align.search.search_by_cumulants", lambda *_, **__: found)
     searching.go_on(Reporter(None, 1.0), generations=0)
     for guess, _ in searching.by_cumulants.values():
         assert (agreement(guess.rotation, truth, searching.low.x.rows) > 0.9) == right

@@ -12,20 +12,17 @@ import torch
 from pydantic import Field
 
 from vec2vec.align.base import ProgressCallback, SpaceFit
+from vec2vec.align.halves import refine_half
 from vec2vec.align.rounds import Pairs, Reporter, Side, refine
-from vec2vec.align.sinkhorn import (
+from vec2vec.align.schedules import (
     SinkhornConfig,
-    bag,
     bag_work,
     final_schedule,
     final_work,
-    finish,
     half_work,
-    judge,
-    prepare,
-    refine_half,
     sharpening_work,
 )
+from vec2vec.align.sinkhorn import bag, finish, judge, prepare
 from vec2vec.align.whitening import Axes, polar, unit
 from vec2vec.preprocess import Preprocessor
 from vec2vec.vectors import Float32

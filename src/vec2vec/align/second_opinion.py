@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from vec2vec.align.halves import distinct_axes
 from vec2vec.align.judge import Map, gather_evidence, verdict_from
 from vec2vec.align.rounds import Reporter
-from vec2vec.align.sinkhorn import SinkhornConfig, distinct_axes, independent_witnesses, prepare
+from vec2vec.align.schedules import SinkhornConfig
+from vec2vec.align.sinkhorn import prepare
 from vec2vec.align.whitening import Axes, polar, unit
+from vec2vec.align.witnesses import independent_witnesses
 from vec2vec.translator import NetworkSpace, Space
 from vec2vec.vectors import Float32
 from vec2vec.verdict import Verdict

@@ -104,6 +104,7 @@ def _linear_start(
 ) -> SpaceFit:
     """What ``method="sinkhorn"`` finds; kept beside the checkpoint for a training that goes on."""
     from vec2vec.align import sinkhorn
+    from vec2vec.align.schedules import SinkhornConfig
 
     folder = None if config.checkpoint is None else config.checkpoint / START
     if config.resume and folder is not None and folder.is_dir():
@@ -112,7 +113,7 @@ def _linear_start(
         if held.verdict is None or held.record.get("seed") != seed:
             raise ConfigError(f"{folder}: is the start of another training; choose another folder")
         return SpaceFit(spaces[0], spaces[1], [], held.verdict)
-    found = sinkhorn.fit(source, target, sinkhorn.SinkhornConfig(), seed=seed, progress=progress, device=device)
+    found = sinkhorn.fit(source, target, SinkhornConfig(), seed=seed, progress=progress, device=device)
     if folder is not None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         kept = Translator(dict(zip(("source", "target"), found.spaces(), strict=True)), verdict=found.verdict)

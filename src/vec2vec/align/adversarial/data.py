@@ -11,7 +11,8 @@ import numpy.typing as npt
 import torch
 
 from vec2vec.align.rounds import Reporter, Side
-from vec2vec.align.sinkhorn import Search, SinkhornConfig
+from vec2vec.align.schedules import SinkhornConfig
+from vec2vec.align.search import Search
 from vec2vec.align.whitening import Axes, unit
 from vec2vec.preprocess import Preprocessor
 from vec2vec.vectors import Float32

@@ -1,0 +1,78 @@
+"""What the fast fitter does on a half of the rows: from a start to a map, and how maps of two halves compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from vec2vec.align.judge import ENOUGH_ROWS, agreement, consistency
+from vec2vec.align.rounds import PROBE_ROWS, Pairs, Reporter, Side, extend, probe_score, refine
+from vec2vec.align.schedules import SinkhornConfig, half_schedules
+from vec2vec.align.whitening import polar, unit
+
+ROWS_PER_AXIS, LEAST_AXES = 32, 32  # with fewer than ENOUGH_ROWS
+MEAN_OF = 4  # maps
+
+
+def distinct_axes(x: Side, y: Side) -> int:
+    """How many of the strongest axes the rows are enough for; more only blur what these say."""
+    rows = min(len(x), len(y))
+    return max(LEAST_AXES, rows // ROWS_PER_AXIS) if rows < ENOUGH_ROWS else max(x.width, y.width)
+
+
+def refine_half(
+    x: Side,
+    y: Side,
+    start: torch.Tensor,
+    config: SinkhornConfig,
+    rng: np.random.Generator,
+    report: Reporter,
+    name: str,
+    pairs: Pairs | None = None,
+) -> torch.Tensor:
+    """From what is known of the strongest axes (q, p): rounds of small samples as they are, then larger, ever whiter.
+
+    Small samples are too few for the weaker axes, which would blur the others; with known pairs they serve in all.
+    Without, what becomes of the axes that nothing is known of is chance, and now and then a small topic ends in the
+    place of another. So several refinements begin there: those that are most alike have not got stuck.
+    """
+    early, late = half_schedules(config)
+    shape = x.width, y.width
+    axes = config.early_axes if pairs is None else max(shape)
+    low_x, low_y, known = x.strongest(axes), y.strongest(axes), start[:axes, :axes]
+    found = []
+    for _ in range(config.early_draws):
+        drawn = extend(known, (low_x.width, low_y.width), rng)
+        found.append(refine(low_x, low_y, drawn, early, rng, report, f"small samples, {name}", pairs))
+    low = mean_map(most_alike(found, MEAN_OF, low_x.rows))
+    return refine(x, y, extend(low, shape, rng), late, rng, report, name, pairs)
+
+
+def most_alike(maps: Sequence[torch.Tensor], count: int, x: torch.Tensor) -> list[torch.Tensor]:
+    """So many of some maps (r, s): one, and those that translate rows (n, r) as it does, more than around any other."""
+    alike = torch.tensor([[agreement(one, other, x) for other in maps] for one in maps])
+    nearest, order = alike.sort(dim=1, descending=True)
+    return [maps[i] for i in order[nearest[:, :count].sum(dim=1).argmax()].tolist()[:count]]
+
+
+def mean_map(maps: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The rotation nearest to the mean of the last `MEAN_OF` of some."""
+    return polar(torch.stack(list(maps[-MEAN_OF:])).mean(dim=0))
+
+
+def consistent(maps: Sequence[torch.Tensor], x: Side, config: SinkhornConfig, rng: np.random.Generator) -> float:
+    """How often two maps (r, s) find one another's translations, see `vec2vec.align.judge.consistency`."""
+    probe = x.draw(PROBE_ROWS, config.whitening, rng)
+    first, second = (unit(probe @ one) for one in maps)
+    return consistency(first, second)
+
+
+def transport_scores(
+    candidates: Sequence[torch.Tensor], x: Side, y: Side, whitening: float, rng: np.random.Generator
+) -> list[float]:
+    """How near the translations of each candidate lie to their barycentres, the mean of both directions."""
+    ends = [(side.draw(PROBE_ROWS, whitening, rng), side.draw(2 * PROBE_ROWS, whitening, rng)) for side in (x, y)]
+    (a, targets_x), (b, targets_y) = ends
+    return [(probe_score(a @ one, targets_y) + probe_score(b @ one.T, targets_x)) / 2 for one in candidates]

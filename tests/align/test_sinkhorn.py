@@ -343,8 +343,11 @@ def test_a_contest_is_won_by_what_explains_the_rows_best_once_it_is_refined(worl
     assert [step["step"] for step in report.history] == [1, 2]
 
 
-@pytest.mark.parametrize(("better", "wins"), [(0.001, False), (0.002, True)])
-def test_a_contest_is_not_won_by_chance(world, monkeypatch, better, wins):
+@pytest.mark.parametrize(
+    ("better", "by_cumulants", "wins"),
+    [(0.001, False, False), (0.002, False, True), (0.003, True, False), (0.005, True, True)],
+)
+def test_a_contest_is_not_won_by_chance(world, monkeypatch, better, by_cumulants, wins):
     config = SinkhornConfig(**SMALL)
     _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
     searching = Search(x, y, config, np.random.default_rng(0), "test")
@@ -353,6 +356,7 @@ def test_a_contest_is_not_won_by_chance(world, monkeypatch, better, wins):
         for rng in map(np.random.default_rng, (1, 2))
     ]
     searching.low.found = [Candidate(one, 0.6, one) for one in maps]
+    searching.preferred = searching.low.found[:1] if by_cumulants else []
     monkeypatch.setattr("vec2vec.align.search.transport_scores", lambda *_: [0.3, 0.5, 0.5 + better, 0.4])
     assert searching.contest(np.random.default_rng(2), Reporter(None, 1.0)) == wins
 

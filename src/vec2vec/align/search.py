@@ -40,6 +40,7 @@ CONFIRMED, CONFIRMING = 0.2, 2  # consistency of guesses by clusters with the be
 KIN_MARGIN = 0.01  # the mean is of those kin whose score is so near to the best one's
 CONSENT = 0.1  # consistency of two witnesses on the probe from which on they are taken to be right together
 CLEARLY_BETTER = 0.0015  # a score: refinements of one candidate differ by up to 0.002, the better of two by less
+BETTER_THAN_PREFERRED = 0.004  # the same, of one that is preferred for what the transport cannot tell
 
 
 class Search:
@@ -105,6 +106,9 @@ class Search:
             self.preferred.append(replace(guess, score=score))
         self.low.found += self.preferred
 
+    def _prefers(self, candidate: Candidate) -> bool:
+        return any(candidate is one for one in self.preferred) and not self.confirmed()
+
     def confirmed(self) -> bool:
         """Whether others translate as the best guess by clusters does."""
         best = max(self.by_clusters, key=lambda one: one.score, default=None)
@@ -126,7 +130,7 @@ class Search:
         In the strongest axes a wrong guess that is as far as it gets scores as well as a right one that is still
         blurred. So of those that translate otherwise than all better ones, the best few are refined as a witness is at
         first, and compared whitened, in both directions. Guesses in other geometries are among them: where the axes
-        differ much in strength, all of one geometry may be wrong alike.
+        differ much in strength, all of one geometry may be wrong alike. A guess by cumulants stays preferred.
         """
         low, config = self.low, self.config
         for whitening in config.contest_whitenings:
@@ -143,7 +147,7 @@ class Search:
             report(f"contest, {self.name}", number, len(contestants), None, work)
         drawn = transport_scores(maps, x, y, config.whitening, rng)
         scores = np.reshape(drawn, (len(contestants), CONTEST_DRAWS)).max(axis=1)
-        scores[0] += CLEARLY_BETTER
+        scores[0] += BETTER_THAN_PREFERRED if self._prefers(contestants[0]) else CLEARLY_BETTER
         low.found = [contestants[i] for i in np.argsort(-scores, kind="stable")]
         return low.found[0] is not contestants[0]
 

@@ -1,8 +1,8 @@
 """Sinkhorn-Procrustes, the fast default: alternate optimal transport between samples and a rotation.
 
-Read from top to bottom: `fit` prepares both sides; `vec2vec.align.search` solves the problem from nothing on one half of
-the rows, roughly and in the strongest axes, and refines what it found; `vec2vec.align.witnesses` has that done twice;
-where the two are consistent, `bag` solves it again on other halves, from what the two say of the strongest axes;
+Read from top to bottom: `fit` prepares both sides; `vec2vec.align.search` solves the problem from nothing on one half
+of the rows, roughly and in the strongest axes, and refines what it found; `vec2vec.align.witnesses` has that done
+twice; where the two are consistent, `bag` solves it again on other halves, from what the two say of the strongest axes;
 `vec2vec.align.rounds.refine` improves the mean of all on all rows, `vec2vec.align.judge` says how much to trust it, and
 `vec2vec.align.sharpen` adapts what was found to a plain search.
 """

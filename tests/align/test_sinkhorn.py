@@ -15,8 +15,8 @@ from vec2vec.align.cumulants import Found
 from vec2vec.align.halves import mean_map, most_alike, refine_half
 from vec2vec.align.judge import agreement, consistency
 from vec2vec.align.population import Candidate
-from vec2vec.align.rounds import Reporter, Side, extend, transport
-from vec2vec.align.schedules import SinkhornConfig
+from vec2vec.align.rounds import Reporter, Side, extend, refine, transport
+from vec2vec.align.schedules import SinkhornConfig, final_schedule
 from vec2vec.align.search import Search
 from vec2vec.align.sinkhorn import bag, consensus, prepare
 from vec2vec.align.whitening import Axes, polar, unit
@@ -188,6 +188,30 @@ def test_a_start_is_refined_as_often_as_asked_and_what_it_knows_is_kept(world):
     assert stages.count("half") == SMALL["half_rounds"]
     assert refined.shape == (x.width, y.width)
     assert agreement(refined, known, left) > 0.9
+
+
+def test_a_map_that_is_far_comes_nearer_by_longer_steps(world):
+    config = SinkhornConfig(**SMALL)
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    truth = known_map(world, x, y)
+    start = polar(truth + 0.15 * torch.from_numpy(np.random.default_rng(1).normal(size=truth.shape)).float())
+    near = {}
+    for far in (False, True):
+        schedule, rng = final_schedule(config, far=far), np.random.default_rng(0)
+        near[far] = agreement(refine(x, y, start, schedule, rng, Reporter(None, 1.0), "all rows"), truth, x.rows)
+    assert near[True] > near[False] > agreement(start, truth, x.rows)
+
+
+@pytest.mark.parametrize("agreeing", [0.5, 0.9])
+def test_the_last_steps_are_longer_where_the_witnesses_differ(world, monkeypatch, agreeing):
+    asked = []
+    monkeypatch.setattr("vec2vec.align.sinkhorn.consistent", lambda *_: agreeing)
+    monkeypatch.setattr(
+        "vec2vec.align.sinkhorn.final_schedule",
+        lambda config, far=False: asked.append(far) or final_schedule(config, far),
+    )
+    vec2vec.fit(world.source, world.target, seed=0, **{**SMALL, "bags": 0, "sharpening": 0})
+    assert asked == [agreeing < 0.8]
 
 
 @pytest.mark.parametrize(("agreeing", "last"), [(0.95, "bag 2"), (0.5, "bag 6")])
@@ -398,7 +422,7 @@ def test_of_two_witnesses_that_disagree_only_a_clearly_better_one_goes_on(world,
     if not known:  # as of two that were refined, and are wrong
         monkeypatch.setattr("vec2vec.align.sinkhorn.transport_scores", lambda *_: [0.5, 0.501])
     second = polar(truth + 0.1 * wrong[1]) if known else wrong[1]
-    start, gap = consensus((wrong[0], second), x, y, config, np.random.default_rng(0), report)
+    start, gap = consensus((wrong[0], second), 0.0, x, y, config, np.random.default_rng(0), report)
     stages = {step["stage"] for step in report.history}
     assert (gap >= judge.CLEAR_GAP) == known
     assert ("bag 1" in stages) == (known and enough)

@@ -14,6 +14,7 @@ GUESS_WORK, CUMULANT_WORK, SHARPENING_WORK = 20.0, 60.0, 15.0  # of any size, as
 TRIAL_SHARE = 0.1  # of a round's cost, of one in the strongest axes alone
 KIN_SHARE, KIN_EFFORT = 0.7, 2  # the same, in the axes that kin are bred in; of the search for their start
 FURTHER_EFFORT = 3  # of the searches by cumulants in a further attempt
+FIRST_STEP, FAR_STEP = 0.6, 3.0  # of the first round on all rows; the same, of a map that is far from its fixed point
 CONTESTANTS, CONTEST_DRAWS = 6, 2  # candidates, and refinements of each, of which the better counts
 
 
@@ -107,11 +108,15 @@ def half_schedules(config: SinkhornConfig) -> tuple[Schedule, Schedule]:
     )
 
 
-def final_schedule(config: SinkhornConfig) -> Schedule:
-    """The refinement on all rows: a step that shrinks, so that the last maps are averaged."""
+def final_schedule(config: SinkhornConfig, far: bool = False) -> Schedule:
+    """The refinement on all rows: a step that shrinks, so that the last maps are averaged.
+
+    Transport at this temperature holds a map back: what is far gets nearer by a small part of the way in each round.
+    So it then begins with steps beyond a round's own solution.
+    """
     hot = config.temperature[0]
-    fixed = (config.whitening, config.whitening)
-    return Schedule(config.rounds, config.round_rows, (hot, 0.8 * hot), fixed, (0.6, 0.15), config.balancing)
+    fixed, step = (config.whitening, config.whitening), (FAR_STEP if far else FIRST_STEP, 0.15)
+    return Schedule(config.rounds, config.round_rows, (hot, 0.8 * hot), fixed, step, config.balancing)
 
 
 def witness_work(x: Side, y: Side, config: SinkhornConfig) -> float:

@@ -37,7 +37,7 @@ from vec2vec.translator import Space
 from vec2vec.vectors import Float32
 from vec2vec.verdict import Verdict
 
-SURE = 0.8  # consistency of two bags from which on more of them add nothing
+SURE = 0.8  # consistency of two maps that are about as good as they get: more bags add nothing
 
 
 def fit(
@@ -67,8 +67,9 @@ def fit(
     work += sharpening_work(config)
     report = Reporter(progress, work)
     witnesses = independent_witnesses(x, y, config, rng, report)
-    start, gap = consensus(witnesses.maps, x, y, config, rng, report)
-    rotation = refine(x, y, start, final_schedule(config), rng, report, "all rows")
+    alike = consistent(witnesses.maps, x, config, rng)
+    start, gap = consensus(witnesses.maps, alike, x, y, config, rng, report)
+    rotation = refine(x, y, start, final_schedule(config, far=alike < SURE), rng, report, "all rows")
     verdict = judge(rotation, witnesses.maps, x, y, config.whitening, rng, witnesses.lead, gap)
     spaces = finish(native, (x, y), rotation, verdict, config, rng, report)
     return SpaceFit(*spaces, report.history, verdict)
@@ -172,6 +173,7 @@ def linear_spaces(
 
 def consensus(
     witnesses: tuple[torch.Tensor, torch.Tensor],
+    alike: float,
     x: Side,
     y: Side,
     config: SinkhornConfig,
@@ -180,10 +182,11 @@ def consensus(
 ) -> tuple[torch.Tensor, float | None]:
     """What two witnesses say together, and how far apart they are in the score of their transport.
 
-    Of consistent ones the mean of them and their bags, since errors are their own; they are not compared (None). Else
-    the one of the better transport; and if that is clearly better, it is about right, and goes on with bags of its own.
+    Of consistent ones (`alike` is their consistency) the mean of them and their bags, since errors are their own; they
+    are not compared (None). Else the one of the better transport; and if that is clearly better, it is about right, and
+    goes on with bags of its own.
     """
-    if consistent(witnesses, x, config, rng) > CONSENT:
+    if alike > CONSENT:
         return bag(witnesses, x, y, config, rng, report), None
     scores = transport_scores(witnesses, x, y, config.whitening, rng)
     best, gap = witnesses[int(np.argmax(scores))], max(scores) - min(scores)

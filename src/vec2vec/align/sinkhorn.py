@@ -31,13 +31,13 @@ from vec2vec.align.schedules import (
 from vec2vec.align.search import CONSENT
 from vec2vec.align.sharpen import sharper_decode
 from vec2vec.align.whitening import Axes, thin_svd, unit
-from vec2vec.align.witnesses import independent_witnesses
+from vec2vec.align.witnesses import DIFFERENT, independent_witnesses
 from vec2vec.preprocess import Preprocessor
 from vec2vec.translator import Space
 from vec2vec.vectors import Float32
 from vec2vec.verdict import Verdict
 
-SURE = 0.8  # consistency of two maps that are about as good as they get: more bags add nothing
+SURE = 0.8  # consistency of two bags from which on more of them add nothing
 
 
 def fit(
@@ -69,7 +69,7 @@ def fit(
     witnesses = independent_witnesses(x, y, config, rng, report)
     alike = consistent(witnesses.maps, x, config, rng)
     start, gap = consensus(witnesses.maps, alike, x, y, config, rng, report)
-    rotation = refine(x, y, start, final_schedule(config, far=alike < SURE), rng, report, "all rows")
+    rotation = refine(x, y, start, final_schedule(config, far=alike < DIFFERENT), rng, report, "all rows")
     verdict = judge(rotation, witnesses.maps, x, y, config.whitening, rng, witnesses.lead, gap)
     spaces = finish(native, (x, y), rotation, verdict, config, rng, report)
     return SpaceFit(*spaces, report.history, verdict)

@@ -14,6 +14,7 @@ from vec2vec.align.schedules import SinkhornConfig, contest_work, further_work, 
 from vec2vec.align.search import Search
 
 DOUBT = (0.02, 0.5)  # consistency of two witnesses that have a start in common, but got stuck
+DIFFERENT = 0.7  # consistency of two witnesses below which what they started from is questioned
 CONTESTED = (0.3, 0.8)  # consistency of two witnesses that may be wrong in the same way
 
 
@@ -37,10 +38,10 @@ def independent_witnesses(
 ) -> Witnesses:
     """Two maps, each found from nothing on its own half of the rows.
 
-    While their beginnings are not consistent, either half searches on; where the witnesses that come of them are not
-    nearly the same, either half holds a contest among its candidates; where they agree a little, they are bred. What
-    one half finds never reaches the other: their agreement is the evidence. Where they agree in part, both may have
-    fallen for the same wrong map: then either is compared with a rival.
+    While their beginnings are not consistent, either half searches on; where the witnesses that come of them differ,
+    either half holds a contest among its candidates; where they agree a little, they are bred. What one half finds
+    never reaches the other: their agreement is the evidence. Where they agree in part, both may have fallen for the
+    same wrong map: then either is compared with a rival.
     """
     halves = list(zip(x.halves(rng), y.halves(rng), strict=True))
     searches = [Search(a, b, config, rng, f"half {i}") for i, (a, b) in enumerate(halves, 1)]
@@ -53,7 +54,7 @@ def independent_witnesses(
             break
     witnesses = [search.witness(report) for search in searches]
     alike = consistent(witnesses, x, config, rng)
-    if alike < CONTESTED[1]:
+    if alike < DIFFERENT:
         apart = rng.spawn(1)[0]  # where nothing better is found, the fit goes on as without a contest
         report.expect(2 * contest_work(x, y, config))
         lost = [search.contest(apart, report) for search in searches]

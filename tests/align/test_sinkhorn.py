@@ -369,7 +369,7 @@ def test_a_contest_is_won_by_what_explains_the_rows_best_once_it_is_refined(worl
 
 @pytest.mark.parametrize(
     ("better", "by_cumulants", "wins"),
-    [(0.001, False, False), (0.002, False, True), (0.003, True, False), (0.005, True, True)],
+    [(0.001, False, False), (0.002, False, True), (0.0025, True, False), (0.0035, True, True)],
 )
 def test_a_contest_is_not_won_by_chance(world, monkeypatch, better, by_cumulants, wins):
     config = SinkhornConfig(**SMALL)

@@ -40,7 +40,7 @@ CONFIRMED, CONFIRMING = 0.2, 2  # consistency of guesses by clusters with the be
 KIN_MARGIN = 0.01  # the mean is of those kin whose score is so near to the best one's
 CONSENT = 0.1  # consistency of two witnesses on the probe from which on they are taken to be right together
 CLEARLY_BETTER = 0.0015  # a score: refinements of one candidate differ by up to 0.002, the better of two by less
-BETTER_THAN_PREFERRED = 0.004  # the same, of one that is preferred for what the transport cannot tell
+BETTER_THAN_PREFERRED = 0.003  # the same, of one that is preferred for what the transport cannot tell
 
 
 class Search:

@@ -10,6 +10,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -377,6 +378,9 @@ def test_an_endpoint_that_fails_in_the_middle_loses_nothing(tmp_path: Path, smal
         endpoint.replies = [None] * 10 + [Reply(500)]
         with pytest.raises(InputError, match="HTTP 500; gave up after 1 tries"):
             embed_file(source, tmp_path / "out", encoder)
+        for thread in threading.enumerate():
+            if thread.name.startswith("embeddings"):
+                thread.join()  # a request that was under way is not one of the next run's
         endpoint.requests.clear()
         report = embed_file(source, tmp_path / "out", encoder)
         assert report.resumed == 32

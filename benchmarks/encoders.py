@@ -5,9 +5,9 @@ text i of ``mix.jsonl.gz``. Each learns from one half of the texts and embeds al
 means and spectra differ widely: they stand for models whose geometry is not the tidy one of a sentence transformer.
 ``words``, ``chars`` and ``rectified`` are students, made from the statistics of others that have to be there, and from
 what a shared encoder says of their half: small as they are, they agree with the shared ones about what is alike, which
-statistics alone do not. ``transformer`` is a network, trained from scratch (half an hour on one thread), and has a
-shared encoder's vectors to tell its texts apart by. No text is written. Needs gensim (the ``[bench]`` extra) for
-``w2v``.
+statistics alone do not. ``transformer`` is a network, trained from scratch (40 minutes on one thread beside other
+work), and has a shared encoder's vectors to tell its texts apart by. No text is written. Needs gensim (the ``[bench]``
+extra) for ``w2v``.
 """
 
 from __future__ import annotations

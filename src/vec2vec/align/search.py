@@ -128,9 +128,10 @@ class Search:
         """Put the candidate first that explains the rows best once it is refined further; whether that changes which.
 
         In the strongest axes a wrong guess that is as far as it gets scores as well as a right one that is still
-        blurred. So of those that translate otherwise than all better ones, the best few are refined as a witness is at
-        first, and compared whitened, in both directions. Guesses in other geometries are among them: where the axes
-        differ much in strength, all of one geometry may be wrong alike. A guess by cumulants stays preferred.
+        blurred. So of those that translate otherwise than all better ones, the best few are refined by small samples,
+        from what they say of the axes that cumulants are matched along on both sides, and compared whitened, in both
+        directions. Guesses in other geometries are among them: where the axes differ much in strength, all of one
+        geometry may be wrong alike. A guess by cumulants stays preferred.
         """
         low, config = self.low, self.config
         for whitening in config.contest_whitenings:

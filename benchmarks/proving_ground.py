@@ -37,6 +37,7 @@ from cases import CACHE, DATA, HERE, Case
 from verdict_calibration import truth
 
 import vec2vec
+from vec2vec.align.judge import verdict_from
 
 RESULTS = HERE / "results" / "proving_ground.jsonl"
 ENCODERS = ("minilm", "use", "w2v", "ppmi", "words", "chars", "rectified", "transformer")
@@ -194,6 +195,15 @@ def _sums(found: dict[str, dict[str, list[dict[str, Any]]]]) -> Iterator[str]:
         f"Of {len(judged)} verdicts, {len(judged) - len(decided)} are `uncertain`; of the others {right} are right, "
         f"{false} a false `aligned`."
     )
+    lines = [line for ways in found.values() for line in ways["unpaired"]]
+    within = sum(low <= line["top1"] <= high for line in lines for low, high in [_interval(line)])
+    yield f"The true top-1 lies in the interval that the verdict would give now in {within} of {len(lines)}."
+
+
+def _interval(line: dict[str, Any]) -> tuple[float, float]:
+    """The interval of the verdict that a line's evidence supports; lines of older fits have less of it."""
+    evidence = {name: line[name] for name in ("consistency", "lead", "gap") if name in line}
+    return verdict_from(evidence | {"rows": float(min(line["rows"]))}).interval
 
 
 def _median(lines: list[dict[str, Any]], key: str, digits: str = ".3f") -> str:

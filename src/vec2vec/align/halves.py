@@ -38,16 +38,45 @@ def refine_half(
     Without, what becomes of the axes that nothing is known of is chance, and now and then a small topic ends in the
     place of another. So several refinements begin there: those that are most alike have not got stuck.
     """
-    early, late = half_schedules(config)
-    shape = x.width, y.width
-    axes = config.early_axes if pairs is None else max(shape)
+    early = early_maps(x, y, start, config, rng, report, name, pairs)
+    return late_map(x, y, early, config, rng, report, name, pairs)
+
+
+def early_maps(
+    x: Side,
+    y: Side,
+    start: torch.Tensor,
+    config: SinkhornConfig,
+    rng: np.random.Generator,
+    report: Reporter,
+    name: str,
+    pairs: Pairs | None = None,
+) -> list[torch.Tensor]:
+    """The refinements by small samples that `refine_half` begins with, in the axes that they are of."""
+    early = half_schedules(config)[0]
+    axes = config.early_axes if pairs is None else max(x.width, y.width)
     low_x, low_y, known = x.strongest(axes), y.strongest(axes), start[:axes, :axes]
     found = []
     for _ in range(config.early_draws):
         drawn = extend(known, (low_x.width, low_y.width), rng)
         found.append(refine(low_x, low_y, drawn, early, rng, report, f"small samples, {name}", pairs))
-    low = mean_map(most_alike(found, MEAN_OF, low_x.rows))
-    return refine(x, y, extend(low, shape, rng), late, rng, report, name, pairs)
+    return found
+
+
+def late_map(
+    x: Side,
+    y: Side,
+    early: Sequence[torch.Tensor],
+    config: SinkhornConfig,
+    rng: np.random.Generator,
+    report: Reporter,
+    name: str,
+    pairs: Pairs | None = None,
+) -> torch.Tensor:
+    """What `refine_half` makes of these: the mean of the most alike, refined by larger samples in all axes."""
+    low = mean_map(most_alike(early, MEAN_OF, x.strongest(early[0].shape[0]).rows))
+    late = half_schedules(config)[1]
+    return refine(x, y, extend(low, (x.width, y.width), rng), late, rng, report, name, pairs)
 
 
 def most_alike(maps: Sequence[torch.Tensor], count: int, x: torch.Tensor) -> list[torch.Tensor]:
@@ -70,9 +99,12 @@ def consistent(maps: Sequence[torch.Tensor], x: Side, config: SinkhornConfig, rn
 
 
 def transport_scores(
-    candidates: Sequence[torch.Tensor], x: Side, y: Side, whitening: float, rng: np.random.Generator
+    candidates: Sequence[torch.Tensor], x: Side, y: Side, whitening: float, rng: np.random.Generator, draws: int = 1
 ) -> list[float]:
-    """How near the translations of each candidate lie to their barycentres, the mean of both directions."""
-    ends = [(side.draw(PROBE_ROWS, whitening, rng), side.draw(2 * PROBE_ROWS, whitening, rng)) for side in (x, y)]
-    (a, targets_x), (b, targets_y) = ends
-    return [(probe_score(a @ one, targets_y) + probe_score(b @ one.T, targets_x)) / 2 for one in candidates]
+    """How near each candidate's translations lie to their barycentres: the mean of both directions and of draws."""
+    scores = []
+    for _ in range(draws):
+        ends = [(side.draw(PROBE_ROWS, whitening, rng), side.draw(2 * PROBE_ROWS, whitening, rng)) for side in (x, y)]
+        (a, targets_x), (b, targets_y) = ends
+        scores.append([(probe_score(a @ one, targets_y) + probe_score(b @ one.T, targets_x)) / 2 for one in candidates])
+    return [sum(own) / draws for own in zip(*scores, strict=True)]

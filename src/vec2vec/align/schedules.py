@@ -15,7 +15,7 @@ TRIAL_SHARE = 0.1  # of a round's cost, of one in the strongest axes alone
 KIN_SHARE, KIN_EFFORT = 0.7, 2  # the same, in the axes that kin are bred in; of the search for their start
 FURTHER_EFFORT = 3  # of the searches by cumulants in a further attempt
 FIRST_STEP, FAR_STEP = 0.6, 3.0  # of the first round on all rows; the same, of a map that is far from its fixed point
-CONTESTANTS, CONTEST_DRAWS = 6, 2  # candidates, and refinements of each, of which the better counts
+CONTESTANTS = 6  # candidates, at most
 
 
 class SinkhornConfig(FitConfig):
@@ -135,8 +135,7 @@ def further_work(x: Side, y: Side, config: SinkhornConfig) -> float:
 def contest_work(x: Side, y: Side, config: SinkhornConfig) -> float:
     """What `Search.contest` costs, as `Schedule.work` counts."""
     guesses = len(config.contest_whitenings) * config.guesses * (GUESS_WORK + trial_work(x, y, config))
-    early = half_schedules(config)[0]
-    return guesses + CONTESTANTS * CONTEST_DRAWS * early.rounds * early.work(x, y)
+    return guesses + (CONTESTANTS - 1) * early_work(x, y, config)
 
 
 def trial_work(x: Side, y: Side, config: SinkhornConfig) -> float:
@@ -154,8 +153,19 @@ def kin_work(x: Side, y: Side, config: SinkhornConfig) -> float:
 
 def half_work(x: Side, y: Side, config: SinkhornConfig) -> float:
     """What `refine_half` costs, as `Schedule.work` counts."""
-    early, late = half_schedules(config)
-    return config.early_draws * early.rounds * early.work(x, y) + late.rounds * late.work(x, y)
+    return early_work(x, y, config) + late_work(x, y, config)
+
+
+def early_work(x: Side, y: Side, config: SinkhornConfig) -> float:
+    """What `early_maps` costs, as `Schedule.work` counts."""
+    early = half_schedules(config)[0]
+    return config.early_draws * early.rounds * early.work(x, y)
+
+
+def late_work(x: Side, y: Side, config: SinkhornConfig) -> float:
+    """What `late_map` costs, as `Schedule.work` counts."""
+    late = half_schedules(config)[1]
+    return late.rounds * late.work(x, y)
 
 
 def bag_work(x: Side, y: Side, config: SinkhornConfig) -> float:

@@ -10,12 +10,11 @@ import torch
 from vec2vec.align.anchors import first_guess
 from vec2vec.align.cumulants import Cumulants
 from vec2vec.align.cumulants import search as search_by_cumulants
-from vec2vec.align.halves import MEAN_OF, distinct_axes, refine_half, transport_scores
+from vec2vec.align.halves import MEAN_OF, distinct_axes, early_maps, late_map, transport_scores
 from vec2vec.align.judge import consistency
 from vec2vec.align.population import Candidate, Population
 from vec2vec.align.rounds import PROBE_ROWS, Reporter, Side, extend, probe_score, refine
 from vec2vec.align.schedules import (
-    CONTEST_DRAWS,
     CONTESTANTS,
     CUMULANT_WORK,
     FURTHER_EFFORT,
@@ -23,6 +22,7 @@ from vec2vec.align.schedules import (
     KIN_EFFORT,
     SinkhornConfig,
     contest_work,
+    early_work,
     half_schedules,
     half_work,
     kin_schedules,
@@ -39,8 +39,9 @@ CLEARLY_WORSE = 0.005  # a score: a maximum that is so much behind a rival is no
 CONFIRMED, CONFIRMING = 0.2, 2  # consistency of guesses by clusters with the best one; how many of them
 KIN_MARGIN = 0.01  # the mean is of those kin whose score is so near to the best one's
 CONSENT = 0.1  # consistency of two witnesses on the probe from which on they are taken to be right together
-CLEARLY_BETTER = 0.0015  # a score: refinements of one candidate differ by up to 0.002, the better of two by less
-BETTER_THAN_PREFERRED = 0.003  # the same, of one that is preferred for what the transport cannot tell
+CLEARLY_BETTER = (
+    0.0018  # a mean score: refinements of one candidate differ by 0.001; a wrong one led a right one by 0.0012
+)
 
 
 class Search:
@@ -65,6 +66,7 @@ class Search:
         self.by_clusters: list[Candidate] = []
         self.by_cumulants: dict[float, tuple[Candidate, float]] = {}
         self.preferred: list[Candidate] = []  # what stands for them among the candidates
+        self.early: dict[Candidate, list[torch.Tensor]] = {}  # refinements of candidates by small samples
 
     def go_on(self, report: Reporter, generations: int) -> None:
         """Further guesses, then generations of mean maps."""
@@ -106,9 +108,6 @@ class Search:
             self.preferred.append(replace(guess, score=score))
         self.low.found += self.preferred
 
-    def _prefers(self, candidate: Candidate) -> bool:
-        return any(candidate is one for one in self.preferred) and not self.confirmed()
-
     def confirmed(self) -> bool:
         """Whether others translate as the best guess by clusters does."""
         best = max(self.by_clusters, key=lambda one: one.score, default=None)
@@ -128,27 +127,23 @@ class Search:
         """Put the candidate first that explains the rows best once it is refined further; whether that changes which.
 
         In the strongest axes a wrong guess that is as far as it gets scores as well as a right one that is still
-        blurred. So of those that translate otherwise than all better ones, the best few are refined by small samples,
-        from what they say of the axes that cumulants are matched along on both sides, and compared whitened, in both
-        directions. Guesses in other geometries are among them: where the axes differ much in strength, all of one
-        geometry may be wrong alike. A guess by cumulants stays preferred.
+        blurred. So of those that translate otherwise than all better ones, the best few are refined as a witness is at
+        first, and compared whitened, in both directions. Guesses in other geometries are among them: where the axes
+        differ much in strength, all of one geometry may be wrong alike.
         """
         low, config = self.low, self.config
         for whitening in config.contest_whitenings:
             for i in range(config.guesses):
                 low.found.append(low.refined(self._guess(i, whitening, rng), trial_schedule(config), rng))
         contestants = self._unlike(CONTESTANTS)
-        x, y = (side.strongest(config.early_axes) for side in self._distinct_sides())
-        early, shape, maps = half_schedules(config)[0], (x.width, y.width), []
         for number, one in enumerate(contestants, 1):
-            for _ in range(CONTEST_DRAWS):
-                start = extend(one.start[: config.cumulant_axes, : config.cumulant_axes], shape, rng)
-                maps.append(refine(x, y, start, early, rng, Reporter(None, 1.0), "contestant"))
+            self._early(one, rng, Reporter(None, 1.0))
             work = contest_work(self.x, self.y, config) / len(contestants)
             report(f"contest, {self.name}", number, len(contestants), None, work)
-        drawn = transport_scores(maps, x, y, config.whitening, rng)
-        scores = np.reshape(drawn, (len(contestants), CONTEST_DRAWS)).max(axis=1)
-        scores[0] += BETTER_THAN_PREFERRED if self._prefers(contestants[0]) else CLEARLY_BETTER
+        x, y = (side.strongest(config.early_axes) for side in self._distinct_sides())
+        draws = zip(*(self.early[one] for one in contestants), strict=True)  # other rows for each: they matter as much
+        scores = np.mean([transport_scores(maps, x, y, config.whitening, rng) for maps in draws], axis=0)
+        scores[0] += CLEARLY_BETTER
         low.found = [contestants[i] for i in np.argsort(-scores, kind="stable")]
         return low.found[0] is not contestants[0]
 
@@ -173,8 +168,8 @@ class Search:
         too often, and refinements that begin with nothing of them are not all wrong in the same way.
         """
         x, y = self._distinct_sides()
-        start = self.low.found[0].start[: self.config.cumulant_axes]
-        return self._whole(refine_half(x, y, start, self.config, self.rng, report, self.name))
+        early = self._early(self.low.found[0], self.rng, report)
+        return self._whole(late_map(x, y, early, self.config, self.rng, report, self.name))
 
     def bred_witness(self, report: Reporter) -> torch.Tensor:
         """As `witness`, but of many refinements of the best candidate, bred: for where one gets stuck.
@@ -217,13 +212,22 @@ class Search:
         if not others:
             report.expect(-half_work(self.x, self.y, self.config))
             return None
-        start = others[0].start[: self.config.cumulant_axes]
-        rival = refine_half(x, y, start, self.config, rng, report, f"rival, {self.name}")
+        if others[0] in self.early:
+            report.expect(-early_work(self.x, self.y, self.config))
+        early = self._early(others[0], rng, report)
+        rival = late_map(x, y, early, self.config, rng, report, f"rival, {self.name}")
         a, b = x.draw(PROBE_ROWS, self.config.whitening, rng), y.draw(2 * PROBE_ROWS, self.config.whitening, rng)
         own, other = (a @ one[: x.width, : y.width] for one in (witness, rival))
         if consistency(unit(own), unit(other)) > CONSENT:
             return None  # another start leads to the same map
         return probe_score(own, b) - probe_score(other, b)
+
+    def _early(self, one: Candidate, rng: np.random.Generator, report: Reporter) -> list[torch.Tensor]:
+        """What a candidate becomes by small samples, the beginning of `refine_half`; once only, as `early`."""
+        if one not in self.early:
+            known = one.start[: self.config.cumulant_axes]
+            self.early[one] = early_maps(*self._distinct_sides(), known, self.config, rng, report, self.name)
+        return self.early[one]
 
     def _distinct_sides(self) -> tuple[Side, Side]:
         """Both sides along as many axes as the rows can tell apart."""

@@ -31,7 +31,7 @@ from vec2vec.align.schedules import (
 from vec2vec.align.search import CONSENT
 from vec2vec.align.sharpen import sharper_decode
 from vec2vec.align.whitening import Axes, thin_svd, unit
-from vec2vec.align.witnesses import DIFFERENT, independent_witnesses
+from vec2vec.align.witnesses import DIFFERENT, GAP_DRAWS, independent_witnesses
 from vec2vec.preprocess import Preprocessor
 from vec2vec.translator import Space
 from vec2vec.vectors import Float32
@@ -188,7 +188,7 @@ def consensus(
     """
     if alike > CONSENT:
         return bag(witnesses, x, y, config, rng, report), None
-    scores = transport_scores(witnesses, x, y, config.whitening, rng)
+    scores = transport_scores(witnesses, x, y, config.whitening, rng, GAP_DRAWS)
     best, gap = witnesses[int(np.argmax(scores))], max(scores) - min(scores)
     if clearly_apart(gap, min(len(x), len(y))):
         return bag([best], x, y, config, rng, report), gap

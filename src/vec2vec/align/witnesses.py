@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vec2vec.align.halves import consistent
+from vec2vec.align.halves import consistent, transport_scores
+from vec2vec.align.judge import clearly_apart
 from vec2vec.align.rounds import Reporter, Side
-from vec2vec.align.schedules import SinkhornConfig, contest_work, further_work, half_schedules, half_work, kin_work
+from vec2vec.align.schedules import SinkhornConfig, contest_work, further_work, half_work, kin_work, late_work
 from vec2vec.align.search import Search
 
 DOUBT = (0.02, 0.5)  # consistency of two witnesses that have a start in common, but got stuck
 DIFFERENT = 0.7  # consistency of two witnesses below which what they started from is questioned
+GAP_DRAWS = 4  # of rows, by which witnesses that do not agree are compared: one alone errs by 0.001
 CONTESTED = (0.3, 0.8)  # consistency of two witnesses that may be wrong in the same way
 
 
@@ -39,9 +41,10 @@ def independent_witnesses(
     """Two maps, each found from nothing on its own half of the rows.
 
     While their beginnings are not consistent, either half searches on; where the witnesses that come of them differ,
-    either half holds a contest among its candidates; where they agree a little, they are bred. What one half finds
-    never reaches the other: their agreement is the evidence. Where they agree in part, both may have fallen for the
-    same wrong map: then either is compared with a rival.
+    either half holds a contest among its candidates. Then, where they agree a little, they are bred; where they do not
+    at all, but one is clearly better, that one is. What one half finds never reaches the other: their agreement is the
+    evidence. Where they agree in part, both may have fallen for the same wrong map: then either is compared with a
+    rival.
     """
     halves = list(zip(x.halves(rng), y.halves(rng), strict=True))
     searches = [Search(a, b, config, rng, f"half {i}") for i, (a, b) in enumerate(halves, 1)]
@@ -59,16 +62,21 @@ def independent_witnesses(
         report.expect(2 * contest_work(x, y, config))
         lost = [search.contest(apart, report) for search in searches]
         if any(lost):
-            report.expect(sum(lost) * half_work(x, y, config))
+            report.expect(sum(lost) * late_work(x, y, config))
             witnesses = [
                 search.witness(report) if other else one
                 for search, one, other in zip(searches, witnesses, lost, strict=True)
             ]
             alike = consistent(witnesses, x, config, apart)
     if DOUBT[0] < alike < DOUBT[1]:
-        late = half_schedules(config)[1]
-        report.expect(2 * (kin_work(x, y, config) + late.rounds * late.work(x, y)))
+        report.expect(2 * (kin_work(x, y, config) + late_work(x, y, config)))
         witnesses = [search.bred_witness(report) for search in searches]
+    elif alike <= DOUBT[0]:
+        scores = transport_scores(witnesses, x, y, config.whitening, rng.spawn(1)[0], GAP_DRAWS)
+        if clearly_apart(max(scores) - min(scores), min(len(x), len(y))):
+            report.expect(kin_work(x, y, config) + late_work(x, y, config))
+            better = int(np.argmax(scores))
+            witnesses[better] = searches[better].bred_witness(report)
     return Witnesses((witnesses[0], witnesses[1]), least_lead(searches, witnesses, x, y, config, rng, report))
 
 

@@ -15,7 +15,7 @@ TRIAL_SHARE = 0.1  # of a round's cost, of one in the strongest axes alone
 KIN_SHARE, KIN_EFFORT = 0.7, 2  # the same, in the axes that kin are bred in; of the search for their start
 FURTHER_EFFORT = 3  # of the searches by cumulants in a further attempt
 FIRST_STEP, FAR_STEP = 0.6, 3.0  # of the first round on all rows; the same, of a map that is far from its fixed point
-CONTESTANTS = 6  # candidates, at most
+CONTESTANTS, CONTEST_CALLS = 6, 4  # candidates, at most; for guesses, at most, while there are fewer
 
 
 class SinkhornConfig(FitConfig):

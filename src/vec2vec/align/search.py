@@ -15,6 +15,7 @@ from vec2vec.align.judge import consistency
 from vec2vec.align.population import Candidate, Population
 from vec2vec.align.rounds import PROBE_ROWS, Reporter, Side, extend, probe_score, refine
 from vec2vec.align.schedules import (
+    CONTEST_CALLS,
     CONTESTANTS,
     CUMULANT_WORK,
     FURTHER_EFFORT,
@@ -128,14 +129,18 @@ class Search:
 
         In the strongest axes a wrong guess that is as far as it gets scores as well as a right one that is still
         blurred. So of those that translate otherwise than all better ones, the best few are refined as a witness is at
-        first, and compared whitened, in both directions. Guesses in other geometries are among them: where the axes
-        differ much in strength, all of one geometry may be wrong alike.
+        first, and compared whitened, in both directions. Guesses in other geometries are among them, again and again
+        while there are too few: where the axes differ much in strength, all of one geometry may be wrong alike.
         """
         low, config = self.low, self.config
-        for whitening in config.contest_whitenings:
-            for i in range(config.guesses):
-                low.found.append(low.refined(self._guess(i, whitening, rng), trial_schedule(config), rng))
-        contestants = self._unlike(CONTESTANTS)
+        contestants: list[Candidate] = []
+        for _ in range(CONTEST_CALLS):
+            for whitening in config.contest_whitenings:
+                for i in range(config.guesses):
+                    low.found.append(low.refined(self._guess(i, whitening, rng), trial_schedule(config), rng))
+            contestants = self._unlike(CONTESTANTS)
+            if len(contestants) == CONTESTANTS:
+                break
         for number, one in enumerate(contestants, 1):
             self._early(one, rng, Reporter(None, 1.0))
             work = contest_work(self.x, self.y, config) / len(contestants)

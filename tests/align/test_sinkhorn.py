@@ -501,6 +501,18 @@ def test_a_start_that_leads_to_the_same_map_is_no_rival(world, monkeypatch):
     assert searching.lead(truth, np.random.default_rng(2), Reporter(None, 1.0)) is None
 
 
+def test_where_the_best_other_start_leads_to_the_same_map_the_next_is_the_rival(world, monkeypatch):
+    config = SinkhornConfig(**SMALL)
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    searching = Search(x, y, config, np.random.default_rng(0), "test")
+    truth, rng = known_map(world, x, y), np.random.default_rng(1)
+    first, second = (polar(torch.from_numpy(rng.normal(size=truth.shape)).float()) for _ in range(2))
+    searching.low.found = [Candidate(one, 0.5, one) for one in (truth, first, second)]
+    refined = iter([truth, second])
+    monkeypatch.setattr("vec2vec.align.search.late_map", lambda *_: next(refined))
+    assert searching.lead(truth, np.random.default_rng(2), Reporter(None, 1.0)) > 0.01
+
+
 def test_a_second_search_by_cumulants_ends_lower_only_where_the_transport_is_better(world):
     config = SinkhornConfig(**{**SMALL, "cumulant_starts": 2, "cumulant_generations": 0, "guesses": 1})
     _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))

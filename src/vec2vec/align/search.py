@@ -28,6 +28,7 @@ from vec2vec.align.schedules import (
     half_work,
     kin_schedules,
     kin_work,
+    late_work,
     trial_schedule,
     trial_work,
 )
@@ -35,7 +36,7 @@ from vec2vec.align.whitening import polar, unit
 
 CUMULANT_BONUS = 0.01  # to a score: balanced transport favours maps that find something for what has no counterpart
 UNWHITENED = 0.0025  # less, where the axes are as they are: they favour what only one side has
-RIVALS, RIVALRY = 4, 0.02  # maxima whose energies are so near that the greatest has to bear comparison
+RIVALS, RIVALRY = 4, 0.02  # maxima, or other maps, at most; energies so near that the greatest has to bear comparison
 CLEARLY_WORSE = 0.005  # a score: a maximum that is so much behind a rival is not believed
 CONFIRMED, CONFIRMING = 0.2, 2  # consistency of guesses by clusters with the best one; how many of them
 KIN_MARGIN = 0.01  # the mean is of those kin whose score is so near to the best one's
@@ -207,25 +208,26 @@ class Search:
     def lead(self, witness: torch.Tensor, rng: np.random.Generator, report: Reporter) -> float | None:
         """How much better the transport of the witness (r, s) is than that of a rival; None if there is none.
 
-        The rival is the best candidate that translates otherwise than the best of all, refined as a witness is. A map
-        that is right leads: its mistakes are fewer. Where two explain the rows as well, neither is to be believed.
+        The rival is the best candidate that translates otherwise than the best of all, refined as a witness is; of the
+        best few, the first that does not become the same map. A map that is right leads: its mistakes are fewer. Where
+        two explain the rows as well, neither is to be believed.
         """
         probe, best = self.low.probes[0], self.low.found[0]
         own = unit(probe @ best.rotation)
         others = [one for one in self.low.found if consistency(own, unit(probe @ one.rotation)) < CONSENT]
         x, y = self._distinct_sides()
-        if not others:
-            report.expect(-half_work(self.x, self.y, self.config))
-            return None
-        if others[0] in self.early:
-            report.expect(-early_work(self.x, self.y, self.config))
-        early = self._early(others[0], rng, report)
-        rival = late_map(x, y, early, self.config, rng, report, f"rival, {self.name}")
         a, b = x.draw(PROBE_ROWS, self.config.whitening, rng), y.draw(2 * PROBE_ROWS, self.config.whitening, rng)
-        own, other = (a @ one[: x.width, : y.width] for one in (witness, rival))
-        if consistency(unit(own), unit(other)) > CONSENT:
-            return None  # another start leads to the same map
-        return probe_score(own, b) - probe_score(other, b)
+        own = a @ witness[: x.width, : y.width]
+        report.expect(-half_work(self.x, self.y, self.config))
+        for one in others[:RIVALS]:
+            report.expect(late_work(self.x, self.y, self.config))
+            if one not in self.early:
+                report.expect(early_work(self.x, self.y, self.config))
+            early = self._early(one, rng, report)
+            other = a @ late_map(x, y, early, self.config, rng, report, f"rival, {self.name}")
+            if consistency(unit(own), unit(other)) <= CONSENT:
+                return probe_score(own, b) - probe_score(other, b)
+        return None
 
     def _early(self, one: Candidate, rng: np.random.Generator, report: Reporter) -> list[torch.Tensor]:
         """What a candidate becomes by small samples, the beginning of `refine_half`; once only, as `early`."""

@@ -41,9 +41,7 @@ CLEARLY_WORSE = 0.005  # a score: a maximum that is so much behind a rival is no
 CONFIRMED, CONFIRMING = 0.2, 2  # consistency of guesses by clusters with the best one; how many of them
 KIN_MARGIN = 0.01  # the mean is of those kin whose score is so near to the best one's
 CONSENT = 0.1  # consistency of two witnesses on the probe from which on they are taken to be right together
-CLEARLY_BETTER = (
-    0.0018  # a mean score: refinements of one candidate differ by 0.001; a wrong one led a right one by 0.0012
-)
+CLEARLY_BETTER = 0.0018  # a mean score: single refinements of one candidate differ by 0.001, wrong means by 0.0012
 
 
 class Search:
@@ -59,6 +57,7 @@ class Search:
     low : the candidates, in the strongest axes
     by_clusters : all guesses by clusters, refined a little
     by_cumulants : by their whitening, the guesses from the cumulants, the same, and their energies
+    early : of candidates that were refined further, what they became by small samples
     """
 
     def __init__(self, x: Side, y: Side, config: SinkhornConfig, rng: np.random.Generator, name: str) -> None:
@@ -68,7 +67,7 @@ class Search:
         self.by_clusters: list[Candidate] = []
         self.by_cumulants: dict[float, tuple[Candidate, float]] = {}
         self.preferred: list[Candidate] = []  # what stands for them among the candidates
-        self.early: dict[Candidate, list[torch.Tensor]] = {}  # refinements of candidates by small samples
+        self.early: dict[Candidate, list[torch.Tensor]] = {}
 
     def go_on(self, report: Reporter, generations: int) -> None:
         """Further guesses, then generations of mean maps."""
@@ -217,7 +216,7 @@ class Search:
         others = [one for one in self.low.found if consistency(own, unit(probe @ one.rotation)) < CONSENT]
         x, y = self._distinct_sides()
         a, b = x.draw(PROBE_ROWS, self.config.whitening, rng), y.draw(2 * PROBE_ROWS, self.config.whitening, rng)
-        own = a @ witness[: x.width, : y.width]
+        mapped = a @ witness[: x.width, : y.width]
         report.expect(-half_work(self.x, self.y, self.config))
         for one in others[:RIVALS]:
             report.expect(late_work(self.x, self.y, self.config))
@@ -225,8 +224,8 @@ class Search:
                 report.expect(early_work(self.x, self.y, self.config))
             early = self._early(one, rng, report)
             other = a @ late_map(x, y, early, self.config, rng, report, f"rival, {self.name}")
-            if consistency(unit(own), unit(other)) <= CONSENT:
-                return probe_score(own, b) - probe_score(other, b)
+            if consistency(unit(mapped), unit(other)) <= CONSENT:
+                return probe_score(mapped, b) - probe_score(other, b)
         return None
 
     def _early(self, one: Candidate, rng: np.random.Generator, report: Reporter) -> list[torch.Tensor]:

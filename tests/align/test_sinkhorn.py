@@ -367,6 +367,7 @@ def test_witnesses_that_differ_hold_a_contest_and_only_its_losers_are_found_anew
     _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
     monkeypatch.setattr("vec2vec.align.witnesses.consistent", lambda *_: agreeing)
     monkeypatch.setattr("vec2vec.align.witnesses.least_lead", lambda *_: None)
+    monkeypatch.setattr("vec2vec.align.witnesses.transport_scores", lambda *_: [0.5, 0.5])
     monkeypatch.setattr(Search, "contest", lambda search, *_: asked.append(search.name) or search.name == "half 2")
     monkeypatch.setattr(Search, "witness", lambda search, _: found.append(search.name) or torch.eye(2))
     asked, found = [], []

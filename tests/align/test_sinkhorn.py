@@ -16,11 +16,12 @@ from vec2vec.align.halves import early_maps, mean_map, most_alike, refine_half, 
 from vec2vec.align.judge import agreement, consistency
 from vec2vec.align.population import Candidate
 from vec2vec.align.rounds import Reporter, Side, extend, refine, transport
-from vec2vec.align.schedules import SinkhornConfig, final_schedule
+from vec2vec.align.schedules import CONTEST_CALLS, SinkhornConfig, final_schedule
 from vec2vec.align.search import Search
 from vec2vec.align.sinkhorn import bag, consensus, prepare
 from vec2vec.align.whitening import Axes, polar, unit
 from vec2vec.align.witnesses import independent_witnesses, least_lead
+from vec2vec.errors import ConfigError
 from vec2vec.preprocess import Preprocessor
 
 SMALL = {
@@ -41,6 +42,16 @@ SMALL = {
     "rounds": 6,
     "round_rows": 1500,
     "attempts": 1,
+}
+HASTY = SMALL | {  # for what decides, not for what is found
+    "guesses": 2,
+    "cumulant_starts": 10,
+    "trial_rounds": 2,
+    "early_rounds": 2,
+    "kin": 2,
+    "kin_rounds": 2,
+    "half_rounds": 1,
+    "rounds": 1,
 }
 
 
@@ -326,9 +337,25 @@ def test_a_bred_witness_is_right_and_no_worse_than_its_kin(world, search):
     assert scores == sorted(scores)  # the best are kept from one generation to the next
 
 
-@pytest.mark.parametrize(("agreeing", "bred"), [(0.01, False), (0.2, True), (0.7, False)])
+@pytest.mark.parametrize(
+    "setting", [{"clusters": ()}, {"clusters": (3,)}, {"temperature": (0.25, 0.0)}, {"temperature": (-0.1, 0.1)}]
+)
+def test_settings_that_cannot_be_fitted_with_are_refused(world, setting):
+    with pytest.raises(ConfigError, match=next(iter(setting))):
+        vec2vec.fit(world.source, world.target, **setting)
+
+
+def test_halves_that_differ_by_a_row_are_searched_in_as_many_axes():
+    """Of 2,111 rows one half has 1,055, enough for 32 axes, the other 1,056, enough for 33."""
+    rng = np.random.default_rng(0)
+    source, target = rng.standard_normal((2, 2111, 80)).astype(np.float32)
+    fit = vec2vec.fit(source, target, seed=0, **HASTY)
+    assert fit.verdict.label == "not aligned"
+
+
+@pytest.mark.parametrize(("agreeing", "bred"), [(0.01, False), (0.03, True), (0.49, True), (0.51, False)])
 def test_witnesses_are_bred_where_they_are_in_doubt(world, monkeypatch, agreeing, bred):
-    config = SinkhornConfig(**SMALL)
+    config = SinkhornConfig(**HASTY)
     _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
     monkeypatch.setattr("vec2vec.align.witnesses.consistent", lambda *_: agreeing)
     report = Reporter(None, 1.0)
@@ -339,7 +366,7 @@ def test_witnesses_are_bred_where_they_are_in_doubt(world, monkeypatch, agreeing
 
 @pytest.mark.parametrize(("gap", "rows", "bred"), [(0.01, 2000, ["half 2"]), (0.001, 2000, []), (0.01, 9999, [])])
 def test_of_witnesses_that_do_not_agree_a_clearly_better_one_is_bred(world, monkeypatch, gap, rows, bred):
-    config = SinkhornConfig(**SMALL)
+    config = SinkhornConfig(**HASTY)
     _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
     monkeypatch.setattr(judge, "ENOUGH_ROWS", rows)
     monkeypatch.setattr("vec2vec.align.witnesses.consistent", lambda *_: 0.001)
@@ -363,7 +390,7 @@ def test_scores_of_several_draws_differ_less(world):
 
 @pytest.mark.parametrize(("agreeing", "held"), [(0.01, True), (0.69, True), (0.71, False)])
 def test_witnesses_that_differ_hold_a_contest_and_only_its_losers_are_found_anew(world, monkeypatch, agreeing, held):
-    config = SinkhornConfig(**SMALL)
+    config = SinkhornConfig(**HASTY)
     _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
     monkeypatch.setattr("vec2vec.align.witnesses.consistent", lambda *_: agreeing)
     monkeypatch.setattr("vec2vec.align.witnesses.least_lead", lambda *_: None)
@@ -374,6 +401,49 @@ def test_witnesses_that_differ_hold_a_contest_and_only_its_losers_are_found_anew
     independent_witnesses(x, y, config, np.random.default_rng(0), Reporter(None, 1.0))
     assert asked == (["half 1", "half 2"] if held else [])
     assert found == ["half 1", "half 2", *(["half 2"] if held else [])]
+
+
+@pytest.mark.parametrize(("before", "after", "bred"), [(0.01, 0.3, True), (0.3, 0.9, False), (0.3, 0.01, False)])
+def test_witnesses_found_anew_decide_whether_they_are_bred(world, monkeypatch, before, after, bred):
+    config = SinkhornConfig(**HASTY)
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    alike = iter([before, after])
+    monkeypatch.setattr("vec2vec.align.witnesses.consistent", lambda *_: next(alike))
+    monkeypatch.setattr("vec2vec.align.witnesses.least_lead", lambda *_: None)
+    monkeypatch.setattr("vec2vec.align.witnesses.transport_scores", lambda *_: [0.5, 0.5])
+    monkeypatch.setattr(Search, "contest", lambda *_: True)
+    monkeypatch.setattr(Search, "witness", lambda *_: torch.eye(2))
+    asked = []
+    monkeypatch.setattr(Search, "bred_witness", lambda search, _: asked.append(search.name) or torch.eye(2))
+    independent_witnesses(x, y, config, np.random.default_rng(0), Reporter(None, 1.0))
+    assert bool(asked) == bred
+
+
+def test_contestants_translate_otherwise_than_all_better_ones(world):
+    config = SinkhornConfig(**SMALL)
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    searching = Search(x, y, config, np.random.default_rng(0), "test")
+    draws = [torch.from_numpy(np.random.default_rng(i).normal(size=searching.low.shape)).float() for i in range(4)]
+    first, twin, second, third = (polar(one) for one in (draws[0], draws[0] + 0.01 * draws[3], draws[1], draws[2]))
+    searching.low.found = [
+        Candidate(one, score, one)
+        for one, score in zip((first, third, twin, second), (0.5, 0.4, 0.9, 0.8), strict=True)
+    ]
+    best, *others = searching.low.found
+    assert searching._unlike(6) == [best, others[2], others[0]]  # the first as it is, the others by score, no twin
+    assert searching._unlike(2) == [best, others[2]]
+
+
+def test_a_contest_asks_again_while_its_contestants_are_few(world, monkeypatch):
+    config = SinkhornConfig(**{**SMALL, "guesses": 1, "contest_whitenings": (0.2,), "early_draws": 1})
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    searching = Search(x, y, config, np.random.default_rng(0), "test")
+    start = torch.eye(*searching.low.shape)
+    searching.low.found = [Candidate(start, 0.6, start)]
+    asked = []
+    monkeypatch.setattr(Search, "_guess", lambda *_: asked.append(1) or start)  # never another
+    assert not searching.contest(np.random.default_rng(2), Reporter(None, 1.0))
+    assert len(asked) == CONTEST_CALLS
 
 
 @pytest.mark.parametrize("right_first", [True, False])
@@ -447,14 +517,26 @@ def test_witnesses_that_agree_in_part_are_compared_with_rivals(world, monkeypatc
     _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
     monkeypatch.setattr("vec2vec.align.witnesses.consistent", lambda *_: agreeing)
     asked = []
-    monkeypatch.setattr(Search, "lead", lambda search, *_: asked.append(search.name) or 0.01 * len(asked))
+    monkeypatch.setattr(Search, "lead", lambda search, *_: asked.append(search.name) or 1 / len(asked))
     rng = np.random.default_rng(0)
     searches = [Search(x, y, config, rng, f"half {i}") for i in (1, 2)]
     before = rng.bit_generator.state
     lead = least_lead(searches, (torch.eye(2), torch.eye(2)), x, y, config, rng, Reporter(None, 1.0))
     assert asked == (["half 1", "half 2"] if compared else [])
-    assert lead == (0.01 if compared else None)
+    assert lead == (0.5 if compared else None)
     assert rng.bit_generator.state == before  # whether they are compared does not change what is fitted next
+
+
+@pytest.mark.parametrize(("leads", "least"), [((0.01, 0.02), 0.01), ((None, 0.02), 0.02), ((None, None), None)])
+def test_a_half_that_knows_no_rival_leaves_the_lead_to_the_other(world, monkeypatch, leads, least):
+    config = SinkhornConfig(**SMALL)
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    monkeypatch.setattr("vec2vec.align.witnesses.consistent", lambda *_: 0.5)
+    found = iter(leads)
+    monkeypatch.setattr(Search, "lead", lambda *_: next(found))
+    searches = [Search(x, y, config, np.random.default_rng(0), f"half {i}") for i in (1, 2)]
+    maps = (torch.eye(2), torch.eye(2))
+    assert least_lead(searches, maps, x, y, config, np.random.default_rng(0), Reporter(None, 1.0)) == least
 
 
 @pytest.mark.parametrize(("known", "enough"), [(True, True), (True, False), (False, True)])

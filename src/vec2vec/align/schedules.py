@@ -17,6 +17,8 @@ FURTHER_EFFORT = 3  # of the searches by cumulants in a further attempt
 FIRST_STEP, FAR_STEP = 0.6, 3.0  # of the first round on all rows; the same, of a map that is far from its fixed point
 CONTESTANTS, CONTEST_CALLS = 6, 4  # candidates, at most; for guesses, at most, while there are fewer
 
+Temperature = Annotated[float, Field(gt=0.0)]
+
 
 class SinkhornConfig(FitConfig):
     """Settings of ``method="sinkhorn"``.
@@ -36,7 +38,7 @@ class SinkhornConfig(FitConfig):
     generations, children : of further attempts; a child is the mean of two candidates, refined
     clusters : of the first guesses, one number after the other
     starts, cluster_rows : of a first guess
-    temperature : of the transport within a half, first to last, in standard deviations of the similarities
+    temperature : of the transport, first to last within a half, in standard deviations of the similarities
     balancing : Sinkhorn iterations of a round
     trial_rounds, trial_rows : the refinement of a candidate; rows of the source, twice as many of the target
     early_axes, early_rounds, early_rows : the refinement of the best one
@@ -63,10 +65,10 @@ class SinkhornConfig(FitConfig):
     cumulant_generations: int = Field(default=30, ge=0)
     generations: int = Field(default=5, ge=0)
     children: int = Field(default=12, ge=2)
-    clusters: tuple[Annotated[int, Field(ge=4)], ...] = (20, 40, 80, 160)
+    clusters: tuple[Annotated[int, Field(ge=4)], ...] = Field(default=(20, 40, 80, 160), min_length=1)
     starts: int = Field(default=24, ge=1)
     cluster_rows: int = Field(default=6_000, ge=64)
-    temperature: tuple[float, float] = (0.25, 0.1)
+    temperature: tuple[Temperature, Temperature] = (0.25, 0.1)
     balancing: int = Field(default=8, ge=1)
     trial_rounds: int = Field(default=25, ge=1)
     trial_rows: int = Field(default=700, ge=16)

@@ -58,11 +58,15 @@ class Search:
     by_clusters : all guesses by clusters, refined a little
     by_cumulants : by their whitening, the guesses from the cumulants, the same, and their energies
     early : of candidates that were refined further, what they became by small samples
+    axes : how many the rows can tell apart; given where the halves of a fit, which may differ by a row, have to agree
     """
 
-    def __init__(self, x: Side, y: Side, config: SinkhornConfig, rng: np.random.Generator, name: str) -> None:
+    def __init__(
+        self, x: Side, y: Side, config: SinkhornConfig, rng: np.random.Generator, name: str, axes: int | None = None
+    ) -> None:
         self.x, self.y, self.config, self.rng, self.name = x, y, config, rng, name
-        axes = min(config.search_axes, distinct_axes(x, y))
+        self.axes = distinct_axes(x, y) if axes is None else axes
+        axes = min(config.search_axes, self.axes)
         self.low = Population(x.strongest(axes), y.strongest(axes), rng)
         self.by_clusters: list[Candidate] = []
         self.by_cumulants: dict[float, tuple[Candidate, float]] = {}
@@ -237,8 +241,7 @@ class Search:
 
     def _distinct_sides(self) -> tuple[Side, Side]:
         """Both sides along as many axes as the rows can tell apart."""
-        axes = max(*self.low.shape, distinct_axes(self.x, self.y))
-        return self.x.strongest(axes), self.y.strongest(axes)
+        return self.x.strongest(self.axes), self.y.strongest(self.axes)
 
     def _whole(self, refined: torch.Tensor) -> torch.Tensor:
         witness = refined.new_zeros(self.x.width, self.y.width)

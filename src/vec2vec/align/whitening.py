@@ -38,10 +38,12 @@ class Axes:
         ----------
         z : (n, d) float32 tensor
         """
-        values, vectors = torch.linalg.eigh((z.T @ z / len(z)).double())
+        exact = torch.device("cpu") if z.device.type == "mps" else z.device  # which has no doubles
+        values, vectors = torch.linalg.eigh((z.T @ z / len(z)).to(exact).double())
         values, vectors = values.flip(0)[:width], vectors.flip(1)[:, :width]
         rank = int((values > RANK * values[0]).sum())
-        return cls(vectors[:, :rank].float().contiguous(), (values[:rank] / values[0]).float())
+        directions, variance = vectors[:, :rank].float().contiguous(), (values[:rank] / values[0]).float()
+        return cls(directions.to(z.device), variance.to(z.device))
 
     def whiten(self, p: torch.Tensor, exponent: float) -> torch.Tensor:
         """Unit rows of p Λ^-exponent, p (n, r) along the axes: 0 leaves the geometry as it is, 0.5 whitens fully."""

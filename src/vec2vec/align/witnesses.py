@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vec2vec.align.halves import consistent, transport_scores
+from vec2vec.align.halves import consistent, distinct_axes, transport_scores
 from vec2vec.align.judge import clearly_apart
 from vec2vec.align.rounds import Reporter, Side
 from vec2vec.align.schedules import SinkhornConfig, contest_work, further_work, half_work, kin_work, late_work
@@ -47,7 +47,8 @@ def independent_witnesses(
     rival.
     """
     halves = list(zip(x.halves(rng), y.halves(rng), strict=True))
-    searches = [Search(a, b, config, rng, f"half {i}") for i, (a, b) in enumerate(halves, 1)]
+    axes = min(distinct_axes(*half) for half in halves)
+    searches = [Search(a, b, config, rng, f"half {i}", axes) for i, (a, b) in enumerate(halves, 1)]
     for attempt in range(config.attempts):
         if attempt:
             report.expect(2 * further_work(x, y, config))

@@ -38,14 +38,16 @@ def fit_on(views, rng, ours, theirs):
     see, see_too = views
     pairs, held_out = clusters(rng, PAIRS, ours), clusters(rng, 300, ours)
     left, right = see(clusters(rng, 3000, ours)), see_too(clusters(rng, 3000, theirs))
-    fit = vec2vec.fit(left, right, pairs=(see(pairs), see_too(pairs)), seed=0, threads=1, **SMALL)
+    seen = []
+    fit = vec2vec.fit(left, right, pairs=(see(pairs), see_too(pairs)), seed=0, threads=1, progress=seen.append, **SMALL)
+    assert seen[-1].remaining < 0.5
     return top1(fit.translator.translate(see(held_out)), see_too(held_out)), fit
 
 
 def test_rows_of_other_kinds_are_left_aside_where_held_out_pairs_say_so(views):
     rng = np.random.default_rng(0)
     ours, theirs = (2 * (one - one.mean(0)) for one in rng.standard_normal((2, 12, HIDDEN)))
-    with pytest.warns(Vec2VecWarning, match=r"pairs held out have a mean rank of \d+ .* are left aside"):
+    with pytest.warns(Vec2VecWarning, match=r"pairs held out have a geometric mean rank of \d+ .* are left aside"):
         found, fit = fit_on(views, rng, ours, theirs)
     assert found > 0.9
     assert fit.record["method"] == "few-pairs"

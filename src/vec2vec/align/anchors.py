@@ -42,7 +42,7 @@ class Guess:
 def first_guess(x: torch.Tensor, y: torch.Tensor, *, clusters: int, starts: int, rng: np.random.Generator) -> Guess:
     """Cluster both sides, and match the centroids.
 
-    The geometry is compared as it is, on z: whitened, the clusters blur, and the match is found less often.
+    The geometry is compared as it is given: whitened, the clusters blur, and the match is found less often.
 
     Parameters
     ----------

@@ -96,12 +96,14 @@ def fit(
     tested = {"rank": float(ranks.mean().exp()), "rank_by_pairs_alone": float(ranks_alone.mean().exp())}
     if clearly_less(ranks_alone, ranks):
         warnings.warn(
-            f"pairs held out have a mean rank of {tested['rank']:.0f} with the unpaired rows, of "
+            f"pairs held out have a geometric mean rank of {tested['rank']:.0f} with the unpaired rows, of "
             f"{tested['rank_by_pairs_alone']:.0f} by the other pairs alone: these rows do harm, and are left aside",
             Vec2VecWarning,
             stacklevel=3,
         )
         found = fit_procrustes(source, target, ProcrustesConfig(), seed=seed, pairs=pairs)
+        report.expect(report.done - report.work)
+        report("pairs alone", 1, 1, None, 0.0)
         return replace(found, history=report.history, verdict=_tested(found.verdict, tested))
     known = Pairs(a, b, _weight(len(a), config))
     first = _from_pairs(x, y, a, b, config, rng, report, "all pairs")

@@ -1,7 +1,8 @@
 """Did it work? The judgement of an alignment without labels.
 
-Two maps that were found from nothing, on disjoint halves of the rows and from different seeds, have only the truth in
-common: where both failed, they failed differently. So the evidence is how well they agree.
+Two maps that were found from nothing, on disjoint halves of the rows and from different seeds, have little but the
+truth in common: where both failed, they mostly failed differently. So the evidence is how well they agree, and where
+they agree in part, how much better they explain the rows than other maps do.
 """
 
 from __future__ import annotations

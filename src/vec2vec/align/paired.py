@@ -17,7 +17,7 @@ from pydantic import Field
 
 from vec2vec.align.base import FitConfig, LinearFit, Progress, ProgressCallback
 from vec2vec.align.judge import gather_evidence, verdict_from
-from vec2vec.align.whitening import unit
+from vec2vec.align.whitening import thin_svd, unit
 from vec2vec.errors import DimensionError, InputError
 from vec2vec.preprocess import Preprocessor
 
@@ -60,7 +60,7 @@ def polar_factor(cross: FloatArray) -> FloatArray:
     -------
     (d_s, d_t) array of the same dtype. The rows are orthonormal where d_s <= d_t, the columns where d_s >= d_t.
     """
-    u, _, vt = np.linalg.svd(cross, full_matrices=False)
+    u, _, vt = (one.numpy() for one in thin_svd(torch.from_numpy(cross)))
     return np.asarray(u @ vt, dtype=cross.dtype)
 
 

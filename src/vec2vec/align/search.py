@@ -211,9 +211,9 @@ class Search:
     def lead(self, witness: torch.Tensor, rng: np.random.Generator, report: Reporter) -> float | None:
         """How much better the transport of the witness (r, s) is than that of a rival; None if there is none.
 
-        The rival is the best candidate that translates otherwise than the best of all, refined as a witness is; of the
-        best few, the first that does not become the same map. A map that is right leads: its mistakes are fewer. Where
-        two explain the rows as well, neither is to be believed.
+        The rival is the best candidate that translates otherwise than the best of all, refined as a witness is, if not
+        bred; of the best few, the first that does not become the same map. A map that is right leads: its mistakes are
+        fewer. Where two explain the rows as well, neither is to be believed.
         """
         probe, best = self.low.probes[0], self.low.found[0]
         own = unit(probe @ best.rotation)

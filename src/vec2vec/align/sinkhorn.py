@@ -3,8 +3,8 @@
 Read from top to bottom: `fit` prepares both sides; `vec2vec.align.search` solves the problem from nothing on one half
 of the rows, roughly and in the strongest axes, and refines what it found; `vec2vec.align.witnesses` has that done
 twice; where the two are consistent, `bag` solves it again on other halves, from what the two say of the strongest axes;
-`vec2vec.align.rounds.refine` improves the mean of all on all rows, `vec2vec.align.judge` says how much to trust it, and
-`vec2vec.align.sharpen` adapts what was found to a plain search.
+`vec2vec.align.rounds.refine` improves the mean of the last maps on all rows, `vec2vec.align.judge` says how much to
+trust it, and `vec2vec.align.sharpen` adapts what was found to a plain search.
 """
 
 from __future__ import annotations
@@ -182,8 +182,8 @@ def consensus(
 ) -> tuple[torch.Tensor, float | None]:
     """What two witnesses say together, and how far apart they are in the score of their transport.
 
-    Of consistent ones (`alike` is their consistency) the mean of them and their bags, since errors are their own; they
-    are not compared (None). Else the one of the better transport; and if that is clearly better, it is about right, and
+    Of consistent ones (`alike` is their consistency) what `bag` makes of them, since errors are their own; they are not
+    compared (None). Else the one of the better transport; and if that is clearly better, it is about right, and
     goes on with bags of its own.
     """
     if alike > CONSENT:
@@ -205,7 +205,7 @@ def bag(
     report: Reporter,
     pairs: Pairs | None = None,
 ) -> torch.Tensor:
-    """The mean of maps that are about right and of more of their kind (bagging: Breiman 1996, "Bagging predictors").
+    """The mean of the last of maps that are about right and more of their kind (Breiman 1996, "Bagging predictors").
 
     Each of these is refined on a half of the rows, from the strongest axes alone of the mean so far: what a map says of
     the weaker ones depends on where it started, so that one that knew them would repeat the mean's errors.

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vec2vec.align import find_device, fit
+from vec2vec.align import find_device, fit, limited_threads
 from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Rows
 from vec2vec.align.adversarial.trainer import mixed, train
@@ -57,7 +57,8 @@ def add_space(
     references : vectors of spaces that the translator has, by name: the first is the one that the new space is aligned
         with; the others are needed where not only the new adapters are trained
     seed, rows, device, threads, progress : see `vec2vec.fit`
-    steps : of training for the adapters of a network; 0 leaves them as they were aligned
+    steps : of training for the adapters of a network; 0 leaves them as they were aligned, and so does a new space that
+        is not aligned
     frozen : train the new adapters only; else all of the network, which needs references of every space
     config : settings of the training, see `Vec2VecConfig`
 
@@ -68,7 +69,8 @@ def add_space(
     Raises
     ------
     InputError : a name that is taken or unknown, or references that are missing
-    ConfigError : steps for a linear translator, or settings that will not do
+    ConfigError : steps for a linear translator, or a network that no space can be added to; settings that will not do,
+        or that are given without steps
     """
     if name in translator.spaces:
         raise InputError(f"the translator has a space '{name}' already: choose another name")
@@ -80,6 +82,12 @@ def add_space(
         raise ConfigError("a linear translator has nothing to train: leave steps out")
     if steps and not frozen and set(references) != set(translator.spaces):
         raise InputError("to train all of the network, references of every space are needed")
+    if config and not steps:
+        raise ConfigError(f"{', '.join(config)}: these are settings of the training; give steps, too")
+    if translator.network is not None and translator.network.config.shortcut != "linear":
+        raise ConfigError("a space can be added to networks with shortcut=linear only")
+    settings = {"steps": max(1, steps), "matching": 0.0 if len(references) > 1 else 1.0, "stay": 0.0} | config
+    training = make_config(Vec2VecConfig, settings, method="vec2vec")
     first = next(iter(references))
     aligned = fit(
         vectors,
@@ -97,12 +105,13 @@ def add_space(
         spaces: dict[str, Space | NetworkSpace] = _with_linear(translator, name, first, aligned)
     else:
         spaces = _with_adapters(translator, name, first, aligned)
-        if steps and aligned.verdict.label != "not aligned":
-            settings = {"steps": steps, "matching": 0.0 if len(references) > 1 else 1.0, "stay": 0.0} | config
-            checked = make_config(Vec2VecConfig, settings, method="vec2vec")
-            held = {known: _rows(of, checked, seed + i) for i, (known, of) in enumerate(references.items())}
-            held[name] = _rows(vectors, checked, seed + len(held))
-            spaces = _trained(spaces, held, aligned, checked, seed, frozen, find_device(device), progress)
+        if aligned.verdict.label == "not aligned":
+            steps = 0
+        if steps:
+            held = {known: _rows(of, training, seed + i) for i, (known, of) in enumerate(references.items())}
+            held[name] = _rows(vectors, training, seed + len(held))
+            with limited_threads(threads):
+                spaces = _trained(spaces, held, aligned, training, seed, frozen, find_device(device), progress)
     record = dict(translator.record)
     told = {"name": name, "reference": first, "steps": steps, "frozen": frozen, "verdict": aligned.verdict.to_dict()}
     record["added"] = [*record.get("added", []), told | {"fit": aligned.record}]
@@ -131,8 +140,6 @@ def _with_adapters(translator: Translator, name: str, reference: str, aligned: F
     network, old = translator.network, translator.space(reference)
     assert network is not None
     assert isinstance(old, NetworkSpace)
-    if network.config.shortcut != "linear":
-        raise ConfigError("a space can be added to networks with shortcut=linear only")
     with seeded(0):
         wider = Network(network.config, (*network.widths, native.width))
     wider.load_state_dict(wider.state_dict() | network.state_dict())

@@ -283,6 +283,10 @@ def test_add_space_refuses(world: World, linear: Translator) -> None:
         linear.add_space(world.rows[2], "c", {"b": world.rows[1]}, steps=5)
     with pytest.raises(InputError, match="every space"):
         old.add_space(world.rows[2], "c", {"b": world.rows[1]}, steps=5, frozen=False)
+    with pytest.raises(ConfigError, match="rate: these are settings of the training; give steps"):
+        old.add_space(world.rows[2], "c", {"b": world.rows[1]}, rate=1e-4)
+    with pytest.raises(ConfigError, match="'nonsense'"):
+        old.add_space(world.rows[2], "c", {"b": world.rows[1]}, steps=5, nonsense=3)
 
 
 # --- the command line -------------------------------------------------------------------------------------------------

@@ -137,6 +137,13 @@ def test_progress_ends_with_nothing_left(found, seen):
     assert all(one.score is not None for one in seen)
 
 
+def test_progress_plans_with_the_rows_of_a_half(world):
+    """Rounds on a half cannot draw as many rows as the settings allow: its work is less than that of as many rounds."""
+    seen = []
+    vec2vec.fit(world.source[:2000], world.target, seed=0, progress=seen.append, **HASTY | {"half_rows": 1900})
+    assert seen[-1].remaining == pytest.approx(0.0, abs=1e-3)
+
+
 def test_a_few_pairs_are_enough_where_the_rows_alone_say_nothing():
     """A Gaussian has no clusters to match: only the pairs can tell where its axes go."""
     rng = np.random.default_rng(4)

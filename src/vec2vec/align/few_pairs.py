@@ -82,7 +82,8 @@ def fit(
     """
     rng = np.random.default_rng(seed)
     natives, (x, y) = prepare(source, target, config, device or torch.device("cpu"))
-    work = 3 * half_work(x, y, config) + bag_work(x, y, config) + final_work(x, y, config)
+    half = x.as_many_as_a_half(), y.as_many_as_a_half()
+    work = 2 * half_work(*half, config) + half_work(x, y, config) + bag_work(*half, config) + final_work(x, y, config)
     report = Reporter(progress, work + sharpening_work(config))
     a = _along(x.axes, natives[0], pairs[0])
     b = _along(y.axes, natives[1], pairs[1])

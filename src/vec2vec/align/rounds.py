@@ -94,6 +94,10 @@ class Side:
         middle = len(order) // 2
         return Side(self.rows[order[:middle]], self.axes), Side(self.rows[order[middle:]], self.axes)
 
+    def as_many_as_a_half(self) -> Side:
+        """The first rows, to plan the work on a half by."""
+        return Side(self.rows[: len(self.rows) // 2], self.axes)
+
 
 @dataclass(frozen=True, eq=False)
 class Pairs:

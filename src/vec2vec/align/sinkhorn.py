@@ -63,7 +63,8 @@ def fit(
     native, (x, y) = prepare(source, target, config, device or torch.device("cpu"))
     axes = distinct_axes(x, y)
     x, y = x.strongest(axes), y.strongest(axes)
-    work = 2 * witness_work(x, y, config) + bag_work(x, y, config) + final_work(x, y, config)
+    half = x.as_many_as_a_half(), y.as_many_as_a_half()
+    work = 2 * witness_work(*half, config) + bag_work(*half, config) + final_work(x, y, config)
     work += sharpening_work(config)
     report = Reporter(progress, work)
     witnesses = independent_witnesses(x, y, config, rng, report)
@@ -192,7 +193,7 @@ def consensus(
     best, gap = witnesses[int(np.argmax(scores))], max(scores) - min(scores)
     if clearly_apart(gap, min(len(x), len(y))):
         return bag([best], x, y, config, rng, report), gap
-    report.expect(-bag_work(x, y, config))
+    report.expect(-bag_work(x.as_many_as_a_half(), y.as_many_as_a_half(), config))
     return best, gap
 
 
@@ -219,5 +220,5 @@ def bag(
         every += fresh
         if i + 1 == config.bags or consistent(fresh, x, config, rng) > SURE:
             break
-        report.expect(bag_work(x, y, config))
+        report.expect(bag_work(half_x, half_y, config))
     return mean_map(every)

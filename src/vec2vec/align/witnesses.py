@@ -47,11 +47,11 @@ def independent_witnesses(
     rival.
     """
     halves = list(zip(x.halves(rng), y.halves(rng), strict=True))
-    axes = min(distinct_axes(*half) for half in halves)
+    axes, half = min(distinct_axes(*one) for one in halves), halves[0]
     searches = [Search(a, b, config, rng, f"half {i}", axes) for i, (a, b) in enumerate(halves, 1)]
     for attempt in range(config.attempts):
         if attempt:
-            report.expect(2 * further_work(x, y, config))
+            report.expect(2 * further_work(*half, config))
         for search in searches:
             search.go_on(report, generations=config.generations if attempt else 0)
         if searches[0].consistent_with(searches[1]):
@@ -60,22 +60,22 @@ def independent_witnesses(
     alike = consistent(witnesses, x, config, rng)
     if alike < DIFFERENT:
         apart = rng.spawn(1)[0]  # where nothing better is found, the fit goes on as without a contest
-        report.expect(2 * contest_work(x, y, config))
+        report.expect(2 * contest_work(*half, config))
         lost = [search.contest(apart, report) for search in searches]
         if any(lost):
-            report.expect(sum(lost) * late_work(x, y, config))
+            report.expect(sum(lost) * late_work(*half, config))
             witnesses = [
                 search.witness(report) if other else one
                 for search, one, other in zip(searches, witnesses, lost, strict=True)
             ]
             alike = consistent(witnesses, x, config, apart)
     if DOUBT[0] < alike < DOUBT[1]:
-        report.expect(2 * (kin_work(x, y, config) + late_work(x, y, config)))
+        report.expect(2 * (kin_work(*half, config) + late_work(*half, config)))
         witnesses = [search.bred_witness(report) for search in searches]
     elif alike <= DOUBT[0]:
         scores = transport_scores(witnesses, x, y, config.whitening, rng.spawn(1)[0], GAP_DRAWS)
         if clearly_apart(max(scores) - min(scores), min(len(x), len(y))):
-            report.expect(kin_work(x, y, config) + late_work(x, y, config))
+            report.expect(kin_work(*half, config) + late_work(*half, config))
             better = int(np.argmax(scores))
             witnesses[better] = searches[better].bred_witness(report)
     return Witnesses((witnesses[0], witnesses[1]), least_lead(searches, witnesses, x, y, config, rng, report))
@@ -94,6 +94,6 @@ def least_lead(
     apart = rng.spawn(1)[0]
     if not CONTESTED[0] < consistent(witnesses, x, config, apart) < CONTESTED[1]:
         return None
-    report.expect(2 * half_work(x, y, config))
+    report.expect(sum(half_work(one.x, one.y, config) for one in searches))
     leads = [one.lead(witness, apart, report) for one, witness in zip(searches, witnesses, strict=True)]
     return min((lead for lead in leads if lead is not None), default=None)

@@ -64,6 +64,12 @@ def test_it_fits_a_translator_from_unpaired_rows_where_none_is_given(world):
     assert found.translator.width("leak") == 24
 
 
+@pytest.mark.parametrize("given", [{"fit_rows": 500}, {"method": {"nonsense": 3}}])
+def test_settings_of_a_fit_are_refused_where_nothing_is_fitted(world, given):
+    with pytest.raises(ConfigError, match="a translator is given"):
+        run(world, **given)
+
+
 def test_without_truth_there_are_predictions_and_no_measures(world):
     found = run(world, truth=None)
     assert found.translation is None

@@ -103,6 +103,12 @@ def test_bad_rows_are_counted_by_kind(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["enron", "nq"])
+def test_a_copy_that_is_not_there_is_said_to_be_missing(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="nowhere: there is no such file"):
+        list(open_corpus(f"{name}:{tmp_path / 'nowhere'}").records())
+
+
 # file, content, what the error says
 FILES: dict[str, tuple[str, Content, str]] = {
     "no file": ("x.jsonl", lambda path: None, "no such file"),

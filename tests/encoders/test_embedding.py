@@ -435,6 +435,18 @@ def test_a_text_of_unknown_words_has_no_vector(static: Counting, tmp_path: Path,
     assert ids == [f"t{i}" for i in range(41) if i != 20]
 
 
+@pytest.mark.parametrize("out", ["out", "out.npy"])
+def test_nothing_is_left_of_a_run_in_which_no_text_could_be_embedded(
+    static: Counting, tmp_path: Path, out: str
+) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", ["xyzzy", "plugh"])
+    with pytest.raises(InputError, match="none of its texts could be embedded"):
+        embed_file(source, tmp_path / out, static, on_bad_rows="skip")
+    assert {path.name for path in tmp_path.iterdir()} <= {"in.jsonl", "cache"}
+    write_jsonl(source, TEXTS[:3])
+    assert embed_file(source, tmp_path / out, static).rows == 3
+
+
 def test_a_vector_that_is_not_finite_is_an_error(static: Counting) -> None:
     static.batches = lambda items: iter([(np.arange(len(items)), np.full((len(items), 16), np.nan, np.float32))])  # type: ignore[method-assign]
     with pytest.raises(InputError, match="gave no finite vector for id '0'"):

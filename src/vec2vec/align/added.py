@@ -22,7 +22,7 @@ from vec2vec.align.adversarial.data import Rows
 from vec2vec.align.adversarial.trainer import mixed, train
 from vec2vec.align.base import Fit, ProgressCallback, make_config
 from vec2vec.align.inputs import draw_side, open_side
-from vec2vec.errors import ConfigError, InputError
+from vec2vec.errors import ConfigError, DimensionError, InputError
 from vec2vec.networks import Network, network_from, seeded
 from vec2vec.preprocess import Preprocessor
 from vec2vec.translator import NetworkSpace, Space, Translator
@@ -69,6 +69,7 @@ def add_space(
     Raises
     ------
     InputError : a name that is taken or unknown, or references that are missing
+    DimensionError : references of another width than their space
     ConfigError : steps for a linear translator, or a network that no space can be added to; settings that will not do,
         or that are given without steps
     """
@@ -82,6 +83,10 @@ def add_space(
         raise ConfigError("a linear translator has nothing to train: leave steps out")
     if steps and not frozen and set(references) != set(translator.spaces):
         raise InputError("to train all of the network, references of every space are needed")
+    for known, given in references.items():
+        source, width = open_side(given, known), translator.space(known).preprocessor.width
+        if source.width != width:
+            raise DimensionError(f"{source.uri}: has width {source.width}, the space '{known}' {width}")
     if config and not steps:
         raise ConfigError(f"{', '.join(config)}: these are settings of the training; give steps, too")
     if translator.network is not None and translator.network.config.shortcut != "linear":

@@ -36,7 +36,7 @@ from vec2vec.audit.known import Known, Say, Words
 from vec2vec.audit.result import Audit, Picture, TranslationScores
 from vec2vec.audit.settings import AuditSettings, make_audit_settings
 from vec2vec.encoders import Encoder, get_encoder
-from vec2vec.errors import DimensionError, InputError, Vec2VecWarning
+from vec2vec.errors import ConfigError, DimensionError, InputError, Vec2VecWarning
 from vec2vec.stores.base import listed
 from vec2vec.translator import Translator
 from vec2vec.vectors import Float32, OnBadRows
@@ -112,7 +112,7 @@ def audit(
     ------
     InputError : a leak, reference, truth or labels that cannot be used, see there; a blank scope
     DimensionError : the translator's spaces have not the widths of the leak and of the encoder
-    ConfigError : an unknown setting
+    ConfigError : an unknown setting, or settings of a fit beside a translator
     """
     if not scope.strip():
         raise InputError("an audit needs its scope: what is audited, and on whose authority")
@@ -127,6 +127,8 @@ def audit(
         Words(inverter, lm, names, judge),
         choose_defences(defences),
     )
+    if translator is not None and (run.settings.fit_rows is not None or (run.method and not run.defences)):
+        raise ConfigError("a translator is given: rows and settings of a fit (--rows, --set-fit) serve to fit one only")
     with limited_threads(threads):
         return run.whole(leak, encoder, reference, scope, labels, truth, translator, (source_space, target_space))
 

@@ -25,7 +25,7 @@ vec2vec bench run.toml --out results --list
 
 vec2vec bench run.toml --out results --report
 
-Shipped configurations: demo (the packaged sample, minutes), shared, paper and word; `--show` prints one, to begin with.
+Shipped configurations: demo (the packaged sample, minutes), shared, search, paper and word; `--show` prints one.
 A relative path in a configuration is relative to its root, and that to the working directory."""
 
 

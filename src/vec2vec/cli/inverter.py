@@ -55,11 +55,13 @@ def train(
     options = options_of(config, settings or [], {"minutes", "steps", "seed"})
 
     from vec2vec.align import limited_threads
-    from vec2vec.audit.inversion import train_inverter
+    from vec2vec.audit.inversion import InverterSettings, train_inverter
     from vec2vec.audit.inversion.inverter import check_inverter_folder
     from vec2vec.datasets import open_corpus
     from vec2vec.encoders import embed, get_encoder
+    from vec2vec.settings import make_settings
 
+    make_settings(InverterSettings, {"minutes": minutes, "steps": steps, "seed": seed} | options, owner="an inverter")
     check_inverter_folder(out.expanduser().resolve(), force=force)
     corpus = open_corpus(texts, on_bad_rows=on_bad_rows.value)
     found = list(dict.fromkeys(record.text for record in corpus.records()))

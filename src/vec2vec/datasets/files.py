@@ -45,6 +45,8 @@ def open_file(path: Path) -> TextSource:
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file in it, or, if it is that of a dataset, hf:{path}")
     suffix = suffix_of(path)
+    if not path.exists():
+        check_input(path)
     if suffix not in SUFFIXES:
         what = f"the suffix '{suffix}' is unknown" if suffix else "there is no suffix"
         raise InputError(f"{path}: {what}; texts are read from {', '.join(SUFFIXES)}, each also as .gz")

@@ -161,17 +161,23 @@ def embed_file(
     made = _encoder(encoder, options)
     if force and target.stale(made.identity):
         remove_parts(target.parts)
+    fresh = not target.parts.exists()
     parts = Parts(target.parts, made.identity, foreign="choose another --out")
     tally = Tally()
-    with open_cache(made.identity, keep=cache) as store:
-        run = _Run(made, store, source.name, on_bad_rows, images, total, progress, tally)
-        stream = source.records(tally)
-        resumed = _skip(stream, parts, run)
-        for window in _windows(stream, WINDOW):
-            kept, vectors = run.vectors(window)
-            parts.append(window, kept, vectors)
-    if parts.rows == 0:
-        raise InputError(f"{source.name}: none of its texts could be embedded; {tally.summary()}")
+    try:
+        with open_cache(made.identity, keep=cache) as store:
+            run = _Run(made, store, source.name, on_bad_rows, images, total, progress, tally)
+            stream = source.records(tally)
+            resumed = _skip(stream, parts, run)
+            for window in _windows(stream, WINDOW):
+                kept, vectors = run.vectors(window)
+                parts.append(window, kept, vectors)
+        if parts.rows == 0:
+            raise InputError(f"{source.name}: none of its texts could be embedded; {tally.summary()}")
+    except BaseException:
+        if fresh and parts.rows == 0:  # nothing to go on from
+            remove_parts(target.parts)
+        raise
     target.finish(parts, force=force)
     return EmbedReport(
         out=target.path,

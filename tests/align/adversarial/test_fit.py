@@ -20,7 +20,7 @@ from vec2vec.align.adversarial.restarts import between
 from vec2vec.align.adversarial.trainer import train
 from vec2vec.align.second_opinion import second_opinion
 from vec2vec.cli import app
-from vec2vec.errors import ConfigError, InputError
+from vec2vec.errors import ConfigError, DimensionError, InputError, Vec2VecWarning
 from vec2vec.translator import NetworkSpace, Space, Translator
 from vec2vec.verdict import Verdict
 
@@ -98,6 +98,15 @@ def test_a_warm_start_ends_as_a_network_or_as_it_began(warm: vec2vec.Fit, world:
     assert top1(warm.translator.translate(world.held[1], reverse=True), world.held[0]) > 0.95
     checks = [entry for entry in warm.history if entry["stage"] == "check"]
     assert [entry["step"] for entry in checks] == [0, 20, 40, 60]
+
+
+def test_a_checkpoint_that_is_not_there_is_warned_of(world: World, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("vec2vec.align.adversarial._improve", lambda *_: pytest.fail("begun"))
+    with (
+        pytest.warns(Vec2VecWarning, match="no such folder to go on from: the training begins anew"),
+        pytest.raises(pytest.fail.Exception, match="begun"),
+    ):
+        vec2vec.fit(*world.rows[:2], "vec2vec", checkpoint=tmp_path / "mistyped", resume=True)
 
 
 def test_weights_between_two_networks_are_where_they_are_asked_for() -> None:
@@ -283,6 +292,8 @@ def test_add_space_refuses(world: World, linear: Translator) -> None:
         linear.add_space(world.rows[2], "c", {"b": world.rows[1]}, steps=5)
     with pytest.raises(InputError, match="every space"):
         old.add_space(world.rows[2], "c", {"b": world.rows[1]}, steps=5, frozen=False)
+    with pytest.raises(DimensionError, match=r"b: has width \d+, the space 'b' \d+"):
+        linear.add_space(world.rows[2], "c", {"b": world.rows[1][:, :-1]})
     with pytest.raises(ConfigError, match="rate: these are settings of the training; give steps"):
         old.add_space(world.rows[2], "c", {"b": world.rows[1]}, rate=1e-4)
     with pytest.raises(ConfigError, match="'nonsense'"):

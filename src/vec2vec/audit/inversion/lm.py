@@ -47,7 +47,10 @@ class LanguageModel:
             self.tokenizer = library.AutoTokenizer.from_pretrained(name)
             self.model = library.AutoModelForCausalLM.from_pretrained(name).to(self.device).eval()
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise InputError(f"{name}: is no causal language model that can be loaded ({one_line(error)})") from error
+            raise InputError(
+                f"{name}: no causal language model could be loaded; give the folder of one, or an id that is cached or "
+                f"reachable ({one_line(error)})"
+            ) from error
         self.tokenizer.padding_side = "left"
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
@@ -64,6 +64,12 @@ class InverterSettings(BaseModel):
     prefix: int = Field(default=8, ge=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     checkpoint_seconds: float = Field(default=120.0, gt=0)
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> InverterSettings:
+        if self.width % self.heads:
+            raise ValueError(f"width is {self.width}, which {self.heads} heads cannot share evenly")
+        return self
 
 
 class TrainingStep(BaseModel):

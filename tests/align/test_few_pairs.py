@@ -12,7 +12,7 @@ from vec2vec.align.rounds import Side
 from vec2vec.align.whitening import Axes, unit
 from vec2vec.errors import Vec2VecWarning
 
-HIDDEN, PAIRS = 12, 60
+HIDDEN, PAIRS = 12, 100
 SMALL = {"early_rounds": 20, "early_rows": 500, "half_rounds": 8, "half_rows": 500, "rounds": 8, "round_rows": 1000}
 
 
@@ -33,10 +33,10 @@ def top1(translated, true):
     return float(((translated @ true.T).argmax(1) == np.arange(len(true))).mean())
 
 
-def fit_on(views, rng, ours, theirs):
-    """A fit of rows of some clusters to rows of others, with pairs of the former; its top-1, its verdict."""
+def fit_on(views, rng, ours, theirs, count=PAIRS):
+    """A fit of rows of some clusters to rows of others, with pairs of the former; its top-1, and itself."""
     see, see_too = views
-    pairs, held_out = clusters(rng, PAIRS, ours), clusters(rng, 300, ours)
+    pairs, held_out = clusters(rng, count, ours), clusters(rng, 300, ours)
     left, right = see(clusters(rng, 3000, ours)), see_too(clusters(rng, 3000, theirs))
     seen = []
     fit = vec2vec.fit(left, right, pairs=(see(pairs), see_too(pairs)), seed=0, threads=1, progress=seen.append, **SMALL)
@@ -54,6 +54,16 @@ def test_rows_of_other_kinds_are_left_aside_where_held_out_pairs_say_so(views):
     assert fit.history
     evidence = fit.verdict.evidence
     assert evidence["rank_by_pairs_alone"] < evidence["rank"] / 2
+
+
+def test_fewer_pairs_do_not_outvote_the_rows(views):
+    """With half of a few a fit may fail for want of a start, which all of them give it."""
+    rng = np.random.default_rng(0)
+    ours, theirs = (2 * (one - one.mean(0)) for one in rng.standard_normal((2, 12, HIDDEN)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Vec2VecWarning)
+        _, fit = fit_on(views, rng, ours, theirs, PAIRS - 1)
+    assert fit.verdict.evidence["rank_by_pairs_alone"] < fit.verdict.evidence["rank"]
 
 
 def test_rows_of_the_same_kinds_serve(views):

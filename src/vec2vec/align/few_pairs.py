@@ -2,8 +2,9 @@
 
 The pairs do what is hardest without them, the first guess, and go on pulling at the map while the unpaired rows refine
 it (`vec2vec.align.sinkhorn`). Their weight grows with their number: ten pairs are a start, with thousands the fit
-becomes paired alignment. Where neither side has rows like the other's, transport pulls the map away from the pairs: so
-either half of the pairs tests what was made of the other, and where the rows do harm, the pairs alone serve.
+becomes paired alignment. Where neither side has rows like the other's, transport pulls the map away from the pairs: so,
+where there are enough, either half of the pairs tests what was made of the other, and where the rows do harm, the pairs
+alone serve.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from vec2vec.preprocess import Preprocessor
 from vec2vec.vectors import Float32
 from vec2vec.verdict import Verdict
 
+ENOUGH_PAIRS = 100  # half of them is a start for any fit: where it fails with as many, the rows are to blame
 CLEAR_ERRORS = 2.0  # standard errors of a mean difference, from which on it is not taken for chance
 
 
@@ -65,7 +67,8 @@ def fit(
     """Align two sets of vectors of which a few pairs are known.
 
     For the verdict, either of two witnesses has half of the pairs and half of the rows. The other half of the pairs
-    tests it: where plain rotations by the same pairs do clearly better there, the fit is that by all pairs alone.
+    tests it: where, of 100 pairs or more, plain rotations by the same pairs do clearly better there, the fit is that by
+    all pairs alone.
 
     Parameters
     ----------
@@ -95,7 +98,7 @@ def fit(
     ]
     ranks, ranks_alone = held_out_ranks(witnesses, (a, b), told, x, y, config.whitening, rng.spawn(1)[0])
     tested = {"rank": float(ranks.mean().exp()), "rank_by_pairs_alone": float(ranks_alone.mean().exp())}
-    if clearly_less(ranks_alone, ranks):
+    if len(a) >= ENOUGH_PAIRS and clearly_less(ranks_alone, ranks):
         warnings.warn(
             f"pairs held out have a geometric mean rank of {tested['rank']:.0f} with the unpaired rows, of "
             f"{tested['rank_by_pairs_alone']:.0f} by the other pairs alone: these rows do harm, and are left aside",

@@ -518,7 +518,7 @@ def test_guesses_in_other_geometries_take_part_in_a_contest(world):
     assert agreement(searching.low.found[0].rotation, truth, searching.low.x.rows) > 0.9
 
 
-@pytest.mark.parametrize(("agreeing", "compared"), [(0.2, False), (0.7, True), (0.9, False)])
+@pytest.mark.parametrize(("agreeing", "compared"), [(0.2, False), (0.7, True), (0.94, True), (0.96, False)])
 def test_witnesses_that_agree_in_part_are_compared_with_rivals(world, monkeypatch, agreeing, compared):
     config = SinkhornConfig(**SMALL)
     _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))

@@ -17,7 +17,7 @@ from vec2vec.align.search import Search
 DOUBT = (0.02, 0.5)  # consistency of two witnesses that have a start in common, but got stuck
 DIFFERENT = 0.7  # consistency of two witnesses below which what they started from is questioned
 GAP_DRAWS = 4  # of rows, by which witnesses that do not agree are compared: one alone errs by 0.001
-CONTESTED = (0.3, 0.8)  # consistency of two witnesses that may be wrong in the same way
+CONTESTED = (0.3, 0.95)  # consistency of two witnesses, on the probe, that may be wrong in the same way
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from vec2vec.verdict import Verdict
 Map = torch.Tensor | Callable[[torch.Tensor], torch.Tensor]  # a matrix (r, s), or a function of rows (n, r)
 POOL = 4096  # the pool that the expected top-1 speaks of
 ALIGNED, NOT_ALIGNED = 0.3, 0.05  # of the expected top-1
-CLEAR_LEADS = ((0.7, 0.008), (0.9, 0.005))  # below a consistency, the lead over other maps that makes up for it
+CLEAR_LEADS = ((0.7, 0.008), (0.9, 0.006))  # below a consistency, the lead over other maps that makes up for it
 CLEAR_GAP = 0.003  # a gap from which on the better of two that do not agree is not given up
 AHEAD_MAY_REACH = 0.6  # top-1 of such a one: up to 0.59 was seen
 LEAST_ROWS = 1000  # below, two maps find one another's translations by chance too often to call them aligned

@@ -57,6 +57,7 @@ def test_a_map_in_doubt_is_aligned_only_with_a_clear_lead(consistent: float, lea
     verdict = verdict_from(evidence)
     assert verdict.label == label
     assert ("other maps explain the rows nearly as well" in verdict.sentence) == (label == "uncertain")
+    assert label != "uncertain" or verdict.interval[0] == 0.0  # it may be wrong altogether
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,8 @@ def verdict_from(evidence: dict[str, float]) -> Verdict:
     contested = any(
         evidence["consistency"] < below and evidence.get("lead", enough) < enough for below, enough in CLEAR_LEADS
     )
+    if contested:
+        low = 0.0
     ahead = expected < NOT_ALIGNED and clearly_apart(evidence.get("gap", 0.0), evidence["rows"])
     if ahead:
         expected, high = NOT_ALIGNED, max(high, AHEAD_MAY_REACH)

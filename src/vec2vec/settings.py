@@ -37,8 +37,12 @@ def make_settings(kind: type[AnySettings], settings: Mapping[str, Any], *, owner
         return kind(**settings)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "settings"
-        raise ConfigError(f"{key} = {first['input']!r} will not do for {owner}: {first['msg']}") from error
+        why = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:  # of several settings together
+            raise ConfigError(f"the settings will not do for {owner}: {why}") from error
+        raise ConfigError(
+            f"{'.'.join(map(str, first['loc']))} = {first['input']!r} will not do for {owner}: {why}"
+        ) from error
 
 
 def read_toml(path: Path) -> dict[str, Any]:

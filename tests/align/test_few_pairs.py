@@ -53,7 +53,7 @@ def test_rows_of_other_kinds_are_left_aside_where_held_out_pairs_say_so(views):
     assert fit.record["method"] == "few-pairs"
     assert fit.history
     evidence = fit.verdict.evidence
-    assert evidence["rank_by_pairs_alone"] < evidence["rank"] / 2
+    assert evidence["rank_by_pairs_alone"] < evidence["rank_with_rows"] / 2
 
 
 def test_fewer_pairs_do_not_outvote_the_rows(views):
@@ -63,7 +63,7 @@ def test_fewer_pairs_do_not_outvote_the_rows(views):
     with warnings.catch_warnings():
         warnings.simplefilter("error", Vec2VecWarning)
         _, fit = fit_on(views, rng, ours, theirs, PAIRS - 1)
-    assert fit.verdict.evidence["rank_by_pairs_alone"] < fit.verdict.evidence["rank"]
+    assert fit.verdict.evidence["rank_by_pairs_alone"] < fit.verdict.evidence["rank_with_rows"]
 
 
 def test_rows_of_the_same_kinds_serve(views):
@@ -73,7 +73,7 @@ def test_rows_of_the_same_kinds_serve(views):
         warnings.simplefilter("error", Vec2VecWarning)
         found, fit = fit_on(views, rng, ours, ours)
     assert found > 0.9
-    assert fit.verdict.evidence["rank"] <= fit.verdict.evidence["rank_by_pairs_alone"]
+    assert fit.verdict.evidence["rank_with_rows"] <= fit.verdict.evidence["rank_by_pairs_alone"]
     assert fit.verdict.label == "aligned"
 
 

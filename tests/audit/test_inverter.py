@@ -230,7 +230,9 @@ def test_bad_training_input(texts, vectors, encoder):
         train_inverter(texts[:30], vectors[:29], encoder)
     with pytest.raises(ConfigError, match="did you mean 'layers'"):
         train_inverter(texts[:30], vectors[:30], encoder, layer=2)
-    with pytest.raises(ConfigError, match="width is 63, which 4 heads cannot share evenly"):
+    with pytest.raises(
+        ConfigError, match="the settings will not do for an inverter: width is 63, which 4 heads cannot share evenly"
+    ):
         train_inverter(texts[:30], vectors[:30], encoder, width=63)
 
 

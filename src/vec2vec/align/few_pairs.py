@@ -79,6 +79,11 @@ def fit(
     progress : called after every round
     device : where the products are computed; the CPU if None
 
+    Returns
+    -------
+    Its verdict's evidence also has ``rank_with_rows`` and ``rank_by_pairs_alone``: the geometric means of the ranks,
+    among 2,000 native rows at most, at which the witnesses and the rotations find the pairs that they were not told.
+
     Warns
     -----
     Vec2VecWarning : the unpaired rows do harm, and are left aside
@@ -97,10 +102,10 @@ def fit(
         for i, (half_x, half_y) in enumerate(zip(x.halves(rng), y.halves(rng), strict=True))
     ]
     ranks, ranks_alone = held_out_ranks(witnesses, (a, b), told, x, y, config.whitening, rng.spawn(1)[0])
-    tested = {"rank": float(ranks.mean().exp()), "rank_by_pairs_alone": float(ranks_alone.mean().exp())}
+    tested = {"rank_with_rows": float(ranks.mean().exp()), "rank_by_pairs_alone": float(ranks_alone.mean().exp())}
     if len(a) >= ENOUGH_PAIRS and clearly_less(ranks_alone, ranks):
         warnings.warn(
-            f"pairs held out have a geometric mean rank of {tested['rank']:.0f} with the unpaired rows, of "
+            f"pairs held out have a geometric mean rank of {tested['rank_with_rows']:.0f} with the unpaired rows, of "
             f"{tested['rank_by_pairs_alone']:.0f} by the other pairs alone: these rows do harm, and are left aside",
             Vec2VecWarning,
             stacklevel=3,
@@ -138,8 +143,8 @@ def held_out_ranks(
 
     Returns
     -------
-    Two (p,) tensors in one order: the logarithm of 1 and the number of native rows, of 2,000, that lie nearer to a
-    pair's translation than its own vector does.
+    Two (p,) tensors in one order: the logarithm of 1 and the number of native rows, of 2,000 at most, that lie nearer
+    to a pair's translation than its own vector does.
     """
     a, b = pairs
     queries, own = x.axes.whiten(a, whitening), y.axes.whiten(b, whitening)

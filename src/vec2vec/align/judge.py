@@ -123,8 +123,8 @@ def verdict_from(evidence: dict[str, float]) -> Verdict:
     -------
     Verdict: `aligned` where the expected top-1 among 4,096 is 0.3 or more, `not aligned` where it is below 0.05, and
     `uncertain` between, or where fewer than 1,000 rows would be all that speaks for `aligned`, or where the
-    witnesses agree in part only, and another map explains the rows nearly as well, or where they do not agree, but one
-    explains the rows clearly better.
+    witnesses agree in part only, and another map explains the rows nearly as well (the interval then begins at 0), or
+    where they do not agree, but one explains the rows clearly better.
     """
     expected, low, high = expected_top1(evidence["consistency"], evidence["rows"])
     contested = any(

@@ -44,13 +44,11 @@ def open_file(path: Path) -> TextSource:
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file in it, or, if it is that of a dataset, hf:{path}")
+    check_input(path)
     suffix = suffix_of(path)
-    if not path.exists():
-        check_input(path)
     if suffix not in SUFFIXES:
         what = f"the suffix '{suffix}' is unknown" if suffix else "there is no suffix"
         raise InputError(f"{path}: {what}; texts are read from {', '.join(SUFFIXES)}, each also as .gz")
-    check_input(path)
     kinds: dict[str, Any] = {".jsonl": JsonLines, ".csv": Csv, ".tsv": Csv, ".parquet": Parquet, ".txt": Lines}
     source: TextSource = kinds[suffix](path)
     return source

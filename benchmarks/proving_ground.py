@@ -6,16 +6,17 @@
     python benchmarks/proving_ground.py --report           # the tables (Markdown)
 
 A cell is an ordered pair of encoders, an overlap, a ratio of sizes and the rows of the leak, the source. The pairs of
-`GRID` have every combination of them; the others change one at a time. Three ways, each scored as
+`GRID` have every combination of them; the others change one at a time. Four ways, each scored as
 `verdict_calibration.py` does:
 
-==========  ======================================================================================
-way         what
-==========  ======================================================================================
-all pairs   Procrustes on all texts of the source's half in domains that both sides have: the limit
-30 pairs    ``method="few-pairs"``
-unpaired    ``method="sinkhorn"``, and its verdict
-==========  ======================================================================================
+=============  ======================================================================================
+way            what
+=============  ======================================================================================
+all pairs      Procrustes on all texts of the source's half in domains that both sides have: the limit
+30 pairs       ``method="few-pairs"``
+unpaired       ``method="sinkhorn"``, and its verdict
+first guesses  each before and after its refinement, see `first_guesses.py`; on one thread
+=============  ======================================================================================
 
 All of it takes days on two cores: take a part by `--pair`, `--factor`, `--seeds`. Compare seconds at equal `--threads`.
 """
@@ -27,13 +28,15 @@ import itertools
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from cases import CACHE, DATA, HERE, Case
+from first_guesses import GUESSES, first_guesses
 from verdict_calibration import truth
 
 import vec2vec
@@ -52,7 +55,7 @@ OVERLAPS: dict[int, tuple[Domains, Domains]] = {  # about the share, in percent,
 }
 RATIOS = (1, 4)
 ROWS = (10_000, 3000, 1000)
-WAYS = ("all pairs", "30 pairs", "unpaired")
+WAYS = ("all pairs", "30 pairs", "unpaired", "first guesses")
 FACTORS = ("none", "overlap", "ratio", "rows", "several")
 STARTS, WORKS = 0.3, 0.8  # a pair counts where 30 pairs give so much; an unpaired fit succeeds at that share of it
 
@@ -107,6 +110,10 @@ def run(cell: Cell, way: str, seed: int, args: argparse.Namespace) -> dict[str, 
     """Fit and score one cell; what goes into the results file."""
     case = cell.case(seed)
     vectors = case.build(args.data, args.encoders)
+    if way == "first guesses":
+        torch.set_num_threads(1)
+        guesses = first_guesses(vectors, seed)
+        return {"cell": cell.name, "factor": cell.factor, "way": way, "seed": seed, "guesses": guesses}
     began = time.perf_counter()
     count = {"all pairs": None, "30 pairs": 30}
     pairs = case.pairs(args.data, args.encoders, count[way]) if way in count else None
@@ -146,12 +153,13 @@ def measure(args: argparse.Namespace, chosen: list[Cell]) -> None:
     args.results.parent.mkdir(parents=True, exist_ok=True)
     with args.results.open("a", encoding="utf8") as file:
         for seed, cell, way in itertools.product(args.seeds, chosen, args.way or WAYS):
-            pointless = cell.overlap == 0 and way != "unpaired"
+            pointless = cell.overlap == 0 and way in ("all pairs", "30 pairs")
             if seed < seeds_of(cell) and not pointless and (cell.name, way, seed) not in done:
                 line = run(cell, way, seed, args)
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
                 file.flush()
-                print(f"{way}, seed {seed}: {cell.name}: {line['top1']:.3f} {line.get('verdict', '')}", flush=True)
+                outcome = f"{line['top1']:.3f} {line.get('verdict', '')}" if "top1" in line else ""
+                print(f"{way}, seed {seed}: {cell.name} {outcome}", flush=True)
 
 
 def report(lines: list[dict[str, Any]]) -> str:
@@ -173,7 +181,24 @@ def report(lines: list[dict[str, Any]]) -> str:
             f"| {cell} | {len(unpaired)} | {_median(ways['all pairs'], 'top1')} | {_median(ways['30 pairs'], 'top1')} "
             f"| {worst} | {_median(unpaired, 'back')} | {_median(unpaired, 'seconds', '.0f')} | {counts} |"
         )
-    return "\n".join([*rows, "", *_sums(found)])
+    return "\n".join([*rows, "", *_sums(found), "", *_guesses(found)])
+
+
+def _guesses(found: dict[str, dict[str, list[dict[str, Any]]]]) -> Iterator[str]:
+    """One row per cell: top-1 and mean rank of each first guess, before and after its refinement; medians."""
+    yield "Top-1 (mean rank) of first guesses, before → after refinement:\n"
+    yield "| cell | seeds | " + " | ".join(GUESSES) + " |"
+    yield "|---|---|" + "---|" * len(GUESSES)
+    for cell, ways in found.items():
+        lines = ways["first guesses"]
+        if lines:
+            scores = ([line["guesses"][guess] for line in lines] for guess in GUESSES)
+            shown = [" → ".join(_score([one[when] for one in each]) for when in ("before", "after")) for each in scores]
+            yield f"| {cell} | {len(lines)} | {' | '.join(shown)} |"
+
+
+def _score(scores: list[dict[str, float]]) -> str:
+    return f"{_median(scores, 'top1')} ({_median(scores, 'rank', ',.0f')})"
 
 
 def _sums(found: dict[str, dict[str, list[dict[str, Any]]]]) -> Iterator[str]:
@@ -206,7 +231,7 @@ def _interval(line: dict[str, Any]) -> tuple[float, float]:
     return verdict_from(evidence | {"rows": float(min(line["rows"]))}).interval
 
 
-def _median(lines: list[dict[str, Any]], key: str, digits: str = ".3f") -> str:
+def _median(lines: Sequence[Mapping[str, Any]], key: str, digits: str = ".3f") -> str:
     return format(float(np.median([line[key] for line in lines])), digits) if lines else ""
 
 

@@ -10,7 +10,7 @@ import vec2vec
 from vec2vec.align.few_pairs import clearly_less, held_out_ranks
 from vec2vec.align.rounds import Side
 from vec2vec.align.whitening import Axes, unit
-from vec2vec.errors import Vec2VecWarning
+from vec2vec.errors import ConfigError, Vec2VecWarning
 
 HIDDEN, PAIRS = 12, 100
 SMALL = {"early_rounds": 20, "early_rows": 500, "half_rounds": 8, "half_rows": 500, "rounds": 8, "round_rows": 1000}
@@ -99,3 +99,10 @@ def test_what_is_less_by_chance_is_not_clearly_less():
     assert clearly_less(low, 2 + high)
     assert not clearly_less(2 + high, low)
     assert not clearly_less(low, low)
+
+
+def test_settings_of_the_search_from_nothing_are_refused(views):
+    see, see_too = views
+    rows = np.random.default_rng(0).standard_normal((100, HIDDEN))
+    with pytest.raises(ConfigError, match="the method few-pairs has no setting 'guesses'"):
+        vec2vec.fit(see(rows), see_too(rows), pairs=(see(rows[:30]), see_too(rows[:30])), guesses=20)

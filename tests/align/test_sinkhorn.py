@@ -16,7 +16,7 @@ from vec2vec.align.halves import early_maps, mean_map, most_alike, refine_half, 
 from vec2vec.align.judge import agreement, consistency
 from vec2vec.align.population import Candidate
 from vec2vec.align.rounds import Reporter, Side, extend, refine, transport
-from vec2vec.align.schedules import CONTEST_CALLS, SinkhornConfig, final_schedule
+from vec2vec.align.schedules import CONTEST_CALLS, RefinementConfig, SinkhornConfig, final_schedule
 from vec2vec.align.search import Search
 from vec2vec.align.sinkhorn import bag, consensus, prepare
 from vec2vec.align.whitening import Axes, polar, unit
@@ -151,9 +151,7 @@ def test_a_few_pairs_are_enough_where_the_rows_alone_say_nothing():
     turn = np.linalg.qr(rng.standard_normal((20, 12)))[0].T
     source, target = draw[0].astype(np.float32), (draw[1] @ turn).astype(np.float32)
     pairs = draw[3].astype(np.float32), (draw[3] @ turn).astype(np.float32)
-    small = {
-        name: value for name, value in SMALL.items() if name not in ("guesses", "clusters", "attempts", "trial_rounds")
-    }
+    small = {name: value for name, value in SMALL.items() if name in RefinementConfig.model_fields}
     fit = vec2vec.fit(source, target, pairs=pairs, seed=0, **small)
     assert top1(fit.translator.translate(draw[2].astype(np.float32)), (draw[2] @ turn).astype(np.float32)) > 0.9
     assert fit.record["pairs"] == 40
@@ -254,13 +252,12 @@ def test_graphs_that_are_alike_but_for_their_order_are_matched():
     assert energy > 0.8
 
 
-def test_the_first_guess_of_the_greatest_energy_points_the_right_way(world):
+def test_among_a_few_first_guesses_one_points_the_right_way(world):
     x, y = (torch.from_numpy(unit_rows(side - side.mean(0))) for side in (world.source, world.target))
     rng = np.random.default_rng(0)
-    guesses = [first_guess(x, y, clusters=12, starts=16, rng=rng) for _ in range(6)]
-    rotation = polar(max(guesses, key=lambda guess: guess.energy).cross)
+    rotations = [polar(first_guess(x, y, clusters=12, starts=16, rng=rng)).numpy() for _ in range(6)]
     a, b = (unit_rows(e - s.mean(0)) for e, s in ((world.source_eval, world.source), (world.target_eval, world.target)))
-    assert float((a @ rotation.numpy() * b).sum(1).mean()) > 0.5
+    assert max(float((a @ rotation * b).sum(1).mean()) for rotation in rotations) > 0.9
 
 
 def test_transport_is_balanced_and_follows_the_temperature():

@@ -8,7 +8,6 @@ batch: a doubly stochastic match T, sharpened step by step, each time from the s
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,21 +24,9 @@ MIN_EXPONENT = -60.0  # of a match's kernel: what is less cannot be balanced in 
 PROFILE_WEIGHT = 3.0  # of the likeness of sorted similarity profiles, in a start
 
 
-@dataclass(frozen=True, eq=False)
-class Guess:
-    """A map guessed from one clustering.
-
-    Attributes
-    ----------
-    cross : (k_x^T T k_y), (d_s, d_t): what a rotation of one side's centroids onto the other's is the polar factor of
-    energy : mean product of matched, standardised similarities; 1 is a perfect match
-    """
-
-    cross: torch.Tensor
-    energy: float
-
-
-def first_guess(x: torch.Tensor, y: torch.Tensor, *, clusters: int, starts: int, rng: np.random.Generator) -> Guess:
+def first_guess(
+    x: torch.Tensor, y: torch.Tensor, *, clusters: int, starts: int, rng: np.random.Generator
+) -> torch.Tensor:
     """Cluster both sides, and match the centroids.
 
     The geometry is compared as it is given: whitened, the clusters blur, and the match is found less often.
@@ -50,6 +37,10 @@ def first_guess(x: torch.Tensor, y: torch.Tensor, *, clusters: int, starts: int,
     clusters : centroids a side, fewer where there are few rows
     starts : matches begun at once; the one of the greatest energy counts
     rng : decides the clusterings and the starts
+
+    Returns
+    -------
+    The cross-covariance k_x^T T k_y (d_s, d_t) of the matched centroids; its polar factor is the rotation.
     """
     clusters = max(4, min(clusters, min(len(x), len(y)) // 8))
     centres_x, centres_y = (_centroids(side, clusters, rng) for side in (x, y))
@@ -57,8 +48,8 @@ def first_guess(x: torch.Tensor, y: torch.Tensor, *, clusters: int, starts: int,
     similar_x, similar_y = unit(centres_x) @ unit(centres_x).T, unit(centres_y) @ unit(centres_y).T
     similar_y = _same_distribution(similar_y, similar_x)
     with threadpool_limits(1):  # small products: more threads wait for one another longer than they work
-        match, energy = match_graphs(similar_x, similar_y, starts, _generator(rng))
-    return Guess((centres_x.T @ match @ centres_y).to(x.device), energy)
+        match, _ = match_graphs(similar_x, similar_y, starts, _generator(rng))
+    return (centres_x.T @ match @ centres_y).to(x.device)
 
 
 def match_graphs(

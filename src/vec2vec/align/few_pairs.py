@@ -22,7 +22,7 @@ from vec2vec.align.halves import refine_half
 from vec2vec.align.paired import ProcrustesConfig, fit_procrustes
 from vec2vec.align.rounds import PROBE_ROWS, Pairs, Reporter, Side, refine
 from vec2vec.align.schedules import (
-    SinkhornConfig,
+    RefinementConfig,
     bag_work,
     final_schedule,
     final_work,
@@ -40,7 +40,7 @@ ENOUGH_PAIRS = 100  # half of them is a start for any fit: where it fails with a
 CLEAR_ERRORS = 2.0  # standard errors of a mean difference, from which on it is not taken for chance
 
 
-class FewPairsConfig(SinkhornConfig):
+class FewPairsConfig(RefinementConfig):
     """Settings of ``method="few-pairs"``: those of the refinement, and what a pair weighs.
 
     Attributes

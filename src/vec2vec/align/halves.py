@@ -9,7 +9,7 @@ import torch
 
 from vec2vec.align.judge import ENOUGH_ROWS, agreement, consistency
 from vec2vec.align.rounds import PROBE_ROWS, Pairs, Reporter, Side, extend, probe_score, refine
-from vec2vec.align.schedules import SinkhornConfig, half_schedules
+from vec2vec.align.schedules import RefinementConfig, half_schedules
 from vec2vec.align.whitening import polar, unit
 
 ROWS_PER_AXIS, LEAST_AXES = 32, 32  # with fewer than ENOUGH_ROWS
@@ -26,7 +26,7 @@ def refine_half(
     x: Side,
     y: Side,
     start: torch.Tensor,
-    config: SinkhornConfig,
+    config: RefinementConfig,
     rng: np.random.Generator,
     report: Reporter,
     name: str,
@@ -46,7 +46,7 @@ def early_maps(
     x: Side,
     y: Side,
     start: torch.Tensor,
-    config: SinkhornConfig,
+    config: RefinementConfig,
     rng: np.random.Generator,
     report: Reporter,
     name: str,
@@ -67,7 +67,7 @@ def late_map(
     x: Side,
     y: Side,
     early: Sequence[torch.Tensor],
-    config: SinkhornConfig,
+    config: RefinementConfig,
     rng: np.random.Generator,
     report: Reporter,
     name: str,
@@ -91,7 +91,7 @@ def mean_map(maps: Sequence[torch.Tensor]) -> torch.Tensor:
     return polar(torch.stack(list(maps[-MEAN_OF:])).mean(dim=0))
 
 
-def consistent(maps: Sequence[torch.Tensor], x: Side, config: SinkhornConfig, rng: np.random.Generator) -> float:
+def consistent(maps: Sequence[torch.Tensor], x: Side, config: RefinementConfig, rng: np.random.Generator) -> float:
     """How often two maps (r, s) find one another's translations, see `vec2vec.align.judge.consistency`."""
     probe = x.draw(PROBE_ROWS, config.whitening, rng)
     first, second = (unit(probe @ one) for one in maps)

@@ -20,14 +20,48 @@ CONTESTANTS, CONTEST_CALLS = 6, 4  # candidates, at most; for guesses, at most, 
 Temperature = Annotated[float, Field(gt=0.0)]
 
 
-class SinkhornConfig(FitConfig):
-    """Settings of ``method="sinkhorn"``.
+class RefinementConfig(FitConfig):
+    """Settings of what leads from a start to a map, wherever the start is from.
 
     Attributes
     ----------
     whitening : exponent of the partial whitening that the refinement ends with, 0 (none) to 0.5 (full)
     axes : principal axes of a space that take part, at most
-    search_axes : the strongest, in which the search from nothing takes place, at most
+    temperature : of the transport, first to last within a half, in standard deviations of the similarities
+    balancing : Sinkhorn iterations of a round
+    early_axes, early_rounds, early_rows : the refinement of a start; in all axes where pairs are known
+    early_draws : as many such refinements, each from other random values where the start says nothing; the mean of the
+        most alike goes on
+    half_rounds, half_rows : the refinement within a half that follows
+    bags : further divisions into halves, at most, while their maps are not consistent; either half gives one map
+    kept_axes : the strongest, of which such a map starts with what is known; of the others it starts with nothing
+    rounds, round_rows : the refinement on all rows
+    sharpening : steps by which, at last, the map of either direction is adapted to a plain search; 0 for none
+    """
+
+    whitening: float = Field(default=0.2, ge=0.0, le=0.5)
+    axes: int = Field(default=512, ge=2)
+    temperature: tuple[Temperature, Temperature] = (0.25, 0.1)
+    balancing: int = Field(default=8, ge=1)
+    early_axes: int = Field(default=128, ge=2)
+    early_rounds: int = Field(default=30, ge=1)
+    early_rows: int = Field(default=1_000, ge=16)
+    early_draws: int = Field(default=6, ge=1)
+    half_rounds: int = Field(default=24, ge=1)
+    half_rows: int = Field(default=2_500, ge=16)
+    bags: int = Field(default=3, ge=0)
+    kept_axes: int = Field(default=30, ge=2)
+    rounds: int = Field(default=30, ge=1)
+    round_rows: int = Field(default=6_000, ge=16)
+    sharpening: int = Field(default=60, ge=0)
+
+
+class SinkhornConfig(RefinementConfig):
+    """Settings of ``method="sinkhorn"``: those of the refinement, and of the search for a start from nothing.
+
+    Attributes
+    ----------
+    search_axes : the strongest axes, in which the search takes place, at most
     attempts : at either half, at most, while the best candidates of the two are not consistent
     guesses : first guesses of an attempt
     contest_whitenings : exponents of the geometries in which there are as many further guesses, where witnesses differ
@@ -38,23 +72,11 @@ class SinkhornConfig(FitConfig):
     generations, children : of further attempts; a child is the mean of two candidates, refined
     clusters : of the first guesses, one number after the other
     starts, cluster_rows : of a first guess
-    temperature : of the transport, first to last within a half, in standard deviations of the similarities
-    balancing : Sinkhorn iterations of a round
     trial_rounds, trial_rows : the refinement of a candidate; rows of the source, twice as many of the target
-    early_axes, early_rounds, early_rows : the refinement of the best one
-    early_draws : as many such refinements, each from other random values where the start says nothing; the mean of the
-        most alike goes on
-    kin, kin_rounds : where that got stuck: refinements of the best one in the early axes, of early rows
+    kin, kin_rounds : where that of the best one got stuck: refinements of it in the early axes, of early rows
     kin_generations : as many mean maps of two of these, each refined in half of the rounds
-    half_rounds, half_rows : the refinement within a half that follows
-    bags : further divisions into halves, at most, while their maps are not consistent; either half gives one map
-    kept_axes : the strongest, of which such a map starts with what is known; of the others it starts with nothing
-    rounds, round_rows : the refinement on all rows
-    sharpening : steps by which, at last, the map of either direction is adapted to a plain search; 0 for none
     """
 
-    whitening: float = Field(default=0.2, ge=0.0, le=0.5)
-    axes: int = Field(default=512, ge=2)
     search_axes: int = Field(default=64, ge=2)
     attempts: int = Field(default=2, ge=1)
     guesses: int = Field(default=8, ge=1)
@@ -68,24 +90,11 @@ class SinkhornConfig(FitConfig):
     clusters: tuple[Annotated[int, Field(ge=4)], ...] = Field(default=(20, 40, 80, 160), min_length=1)
     starts: int = Field(default=24, ge=1)
     cluster_rows: int = Field(default=6_000, ge=64)
-    temperature: tuple[Temperature, Temperature] = (0.25, 0.1)
-    balancing: int = Field(default=8, ge=1)
     trial_rounds: int = Field(default=25, ge=1)
     trial_rows: int = Field(default=700, ge=16)
-    early_axes: int = Field(default=128, ge=2)
-    early_rounds: int = Field(default=30, ge=1)
-    early_rows: int = Field(default=1_000, ge=16)
-    early_draws: int = Field(default=6, ge=1)
     kin: int = Field(default=8, ge=2)
     kin_rounds: int = Field(default=60, ge=2)
     kin_generations: int = Field(default=6, ge=0)
-    half_rounds: int = Field(default=24, ge=1)
-    half_rows: int = Field(default=2_500, ge=16)
-    bags: int = Field(default=3, ge=0)
-    kept_axes: int = Field(default=30, ge=2)
-    rounds: int = Field(default=30, ge=1)
-    round_rows: int = Field(default=6_000, ge=16)
-    sharpening: int = Field(default=60, ge=0)
 
 
 def trial_schedule(config: SinkhornConfig) -> Schedule:
@@ -100,7 +109,7 @@ def kin_schedules(config: SinkhornConfig) -> list[Schedule]:
     return [replace(early, rounds=rounds), *[replace(early, rounds=rounds // 2)] * config.kin_generations]
 
 
-def half_schedules(config: SinkhornConfig) -> tuple[Schedule, Schedule]:
+def half_schedules(config: RefinementConfig) -> tuple[Schedule, Schedule]:
     """The refinement of a rough start."""
     hot, cold = config.temperature
     warm, ramp = (hot + cold) / 2, (0.0, config.whitening)
@@ -110,7 +119,7 @@ def half_schedules(config: SinkhornConfig) -> tuple[Schedule, Schedule]:
     )
 
 
-def final_schedule(config: SinkhornConfig, far: bool = False) -> Schedule:
+def final_schedule(config: RefinementConfig, far: bool = False) -> Schedule:
     """The refinement on all rows: a step that shrinks, so that the last maps are averaged.
 
     Transport at this temperature holds a map back: what is far gets nearer by a small part of the way in each round.
@@ -153,33 +162,33 @@ def kin_work(x: Side, y: Side, config: SinkhornConfig) -> float:
     return KIN_EFFORT * CUMULANT_WORK + config.kin * rounds * a_round
 
 
-def half_work(x: Side, y: Side, config: SinkhornConfig) -> float:
+def half_work(x: Side, y: Side, config: RefinementConfig) -> float:
     """What `refine_half` costs, as `Schedule.work` counts."""
     return early_work(x, y, config) + late_work(x, y, config)
 
 
-def early_work(x: Side, y: Side, config: SinkhornConfig) -> float:
+def early_work(x: Side, y: Side, config: RefinementConfig) -> float:
     """What `early_maps` costs, as `Schedule.work` counts."""
     early = half_schedules(config)[0]
     return config.early_draws * early.rounds * early.work(x, y)
 
 
-def late_work(x: Side, y: Side, config: SinkhornConfig) -> float:
+def late_work(x: Side, y: Side, config: RefinementConfig) -> float:
     """What `late_map` costs, as `Schedule.work` counts."""
     late = half_schedules(config)[1]
     return late.rounds * late.work(x, y)
 
 
-def bag_work(x: Side, y: Side, config: SinkhornConfig) -> float:
+def bag_work(x: Side, y: Side, config: RefinementConfig) -> float:
     """What the first two maps of `bag` cost, as `Schedule.work` counts."""
     return 2 * half_work(x, y, config) if config.bags else 0.0
 
 
-def final_work(x: Side, y: Side, config: SinkhornConfig) -> float:
+def final_work(x: Side, y: Side, config: RefinementConfig) -> float:
     """What the refinement on all rows costs, as `Schedule.work` counts."""
     return config.rounds * final_schedule(config).work(x, y)
 
 
-def sharpening_work(config: SinkhornConfig) -> float:
+def sharpening_work(config: RefinementConfig) -> float:
     """What sharpening both directions costs, as `Schedule.work` counts."""
     return 2 * config.sharpening * SHARPENING_WORK

@@ -274,7 +274,7 @@ class Search:
     def _guess(self, step: int, whitening: float, rng: np.random.Generator) -> torch.Tensor:
         clusters = self.config.clusters[step % len(self.config.clusters)]
         a, b = (side.draw(self.config.cluster_rows, whitening, rng) for side in (self.low.x, self.low.y))
-        return polar(first_guess(a, b, clusters=clusters, starts=self.config.starts, rng=rng).cross)
+        return polar(first_guess(a, b, clusters=clusters, starts=self.config.starts, rng=rng))
 
 
 def _evened(side: Side, axes: int, whitening: float) -> torch.Tensor:

@@ -21,6 +21,7 @@ from vec2vec.align.judge import clearly_apart, gather_evidence, verdict_from
 from vec2vec.align.rounds import PROBE_ROWS, Pairs, Reporter, Side, balanced, refine
 from vec2vec.align.schedules import (
     SHARPENING_WORK,
+    RefinementConfig,
     SinkhornConfig,
     bag_work,
     final_schedule,
@@ -81,7 +82,7 @@ def finish(
     sides: tuple[Side, Side],
     rotation: torch.Tensor,
     verdict: Verdict,
-    config: SinkhornConfig,
+    config: RefinementConfig,
     rng: np.random.Generator,
     report: Reporter,
 ) -> tuple[Space, Space]:
@@ -100,7 +101,7 @@ def sharpened(
     spaces: tuple[Space, Space],
     sides: tuple[Side, Side],
     rotation: torch.Tensor,
-    config: SinkhornConfig,
+    config: RefinementConfig,
     rng: np.random.Generator,
     report: Reporter,
     stage: str,
@@ -139,7 +140,7 @@ def judge(
 
 
 def prepare(
-    source: Float32, target: Float32, config: SinkhornConfig, device: torch.device
+    source: Float32, target: Float32, config: RefinementConfig, device: torch.device
 ) -> tuple[list[Preprocessor], list[Side]]:
     """The native geometry of both spaces, and both sides along their principal axes."""
     natives = [Preprocessor.fit(side) for side in (source, target)]
@@ -201,7 +202,7 @@ def bag(
     maps: Sequence[torch.Tensor],
     x: Side,
     y: Side,
-    config: SinkhornConfig,
+    config: RefinementConfig,
     rng: np.random.Generator,
     report: Reporter,
     pairs: Pairs | None = None,

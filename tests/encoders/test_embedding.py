@@ -164,6 +164,7 @@ def test_a_folder_of_parts(static: Counting, tmp_path: Path, small_windows: None
     assert whole.column("id").to_pylist() == [f"t{i}" for i in range(120)]
     assert json.loads((tmp_path / "out" / "_complete.json").read_text())["rows"] == 120
     assert metadata(parts[3])["identity"]["max_tokens"] == 64
+    np.testing.assert_allclose(read_vectors(tmp_path / "out"), encode(static.inner, TEXTS), atol=1e-7)
     with pytest.raises(OutputError, match="is done already"):
         embed_file(source, tmp_path / "out", static)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vec2vec.cli.common import Device, exit_code, refuse_existing
+from vec2vec.cli.common import A_STORE, Device, exit_code, refuse_existing
 from vec2vec.cli.fit import parse_setting
 from vec2vec.cli.progress import fit_progress
 from vec2vec.errors import ConfigError
@@ -24,7 +24,8 @@ Exit code: 0 aligned, or uncertain with a warning; 3 not aligned, and then nothi
 def add_space(
     translator: Annotated[str, typer.Argument(metavar="DIR", help="Folder of a translator, or a hub id.")],
     vectors: Annotated[
-        str, typer.Argument(metavar="VECTORS", help="Vectors of the new space: a file, or file::column.")
+        str,
+        typer.Argument(metavar="VECTORS", help=f"Vectors of the new space: {A_STORE}."),
     ],
     name: Annotated[str, typer.Option(help="Name of the new space.")],
     reference: Annotated[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vec2vec.cli.common import exit_code, say, warn
+from vec2vec.cli.common import A_STORE, exit_code, say, warn
 from vec2vec.cli.corpus import BadTexts
 from vec2vec.cli.progress import fit_progress
 from vec2vec.cli.settings import options_of
@@ -34,7 +34,10 @@ OWN = {"seed", "fit_rows", "invert_rows", "inverter_minutes"}
 
 
 def audit(
-    leak: Annotated[str, typer.Argument(metavar="LEAK", help="Vectors of an unknown model: a file, or file::column.")],
+    leak: Annotated[
+        str,
+        typer.Argument(metavar="LEAK", help=f"Vectors of an unknown model: {A_STORE}."),
+    ],
     encoder: Annotated[str, typer.Option(help="The known encoder: a name, a folder or a hub id.")],
     reference: Annotated[str, typer.Option(help="Public texts of the same kind and language: a corpus.")],
     out: Annotated[Path, typer.Option(help="Folder for the report.")],

@@ -25,6 +25,7 @@ ERROR = 2
 NOT_ALIGNED = 3
 INTERRUPTED = 130
 PLAIN_WIDTH = 140  # columns of a table that is not shown on a terminal
+A_STORE = "a file, file::column, or a folder of .parquet files"
 
 
 class BadRows(str, Enum):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vec2vec.cli.common import result_console
+from vec2vec.cli.common import A_STORE, result_console
 from vec2vec.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ vec2vec evaluate translator a.parquet::embedding b.npy --pools 1024,all --json""
 def evaluate(
     translator: Annotated[str, typer.Argument(metavar="TRANSLATOR", help="Folder of a translator, or a hub id.")],
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="Vectors of the source space: a file, or file::column.")
+        str,
+        typer.Argument(metavar="SOURCE", help=f"Vectors of the source space: {A_STORE}."),
     ],
     target: Annotated[
         str, typer.Argument(metavar="TARGET", help="Vectors of the target space; row i is the text of row i of SOURCE.")

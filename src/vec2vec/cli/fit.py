@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vec2vec.cli.common import BadRows, Device, exit_code, refuse_existing, say
+from vec2vec.cli.common import A_STORE, BadRows, Device, exit_code, refuse_existing, say
 from vec2vec.cli.progress import fit_progress
 from vec2vec.errors import ConfigError
 
@@ -33,7 +33,10 @@ Exit code: 0 aligned, or uncertain with a warning; 3 not aligned, or uncertain w
 
 
 def fit(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Vectors of the one model: a file, or file::column.")],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE", help=f"Vectors of the one model: {A_STORE}."),
+    ],
     target: Annotated[
         str, typer.Argument(metavar="TARGET", help="Vectors of the other model, of other texts of the same kind.")
     ],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vec2vec.cli.common import Device, say
+from vec2vec.cli.common import A_STORE, Device, say
 from vec2vec.cli.corpus import BadTexts
 from vec2vec.cli.settings import options_of
 from vec2vec.errors import InputError
@@ -95,7 +95,10 @@ def train(
 @app.command("invert", no_args_is_help=True, epilog=EXAMPLES)
 def invert(
     inverter: Annotated[Path, typer.Argument(metavar="INVERTER", help="Folder of an inverter.")],
-    vectors: Annotated[str, typer.Argument(metavar="VECTORS", help="Native or translated: a file, or file::column.")],
+    vectors: Annotated[
+        str,
+        typer.Argument(metavar="VECTORS", help=f"Native or translated: {A_STORE}."),
+    ],
     out: Annotated[Path, typer.Option(help="Where the texts go: .jsonl.")],
     encoder: Annotated[str | None, typer.Option(help="The encoder, for correction. [the inverter's]")] = None,
     beam: Annotated[int, typer.Option(min=1, help="Hypotheses for each vector.")] = 4,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vec2vec.cli.common import BadRows, say
+from vec2vec.cli.common import A_STORE, BadRows, say
 from vec2vec.cli.progress import row_progress
 
 EXAMPLES = """[bold]Examples[/bold]
@@ -20,7 +20,7 @@ vec2vec translate translator native.npy --out back.npy --reverse"""
 
 def translate(
     translator: Annotated[str, typer.Argument(metavar="TRANSLATOR", help="Folder of a translator, or a hub id.")],
-    input: Annotated[str, typer.Argument(metavar="INPUT", help="The vectors: a file, or file::column.")],
+    input: Annotated[str, typer.Argument(metavar="INPUT", help=f"The vectors: {A_STORE}.")],
     out: Annotated[str, typer.Option(help="Where the translated vectors go: a file, or file::column.")],
     source: Annotated[str | None, typer.Option("--from", help="Space of the input.")] = None,
     target: Annotated[str | None, typer.Option("--to", help="Space of the output.")] = None,

@@ -322,9 +322,9 @@ class _Target:
 
     def check(self, *, force: bool) -> None:
         """Raises OutputError if nothing could be written there: before the work, not after it."""
-        from vec2vec.encoders.shards import COMPLETE
         from vec2vec.stores import check_output
         from vec2vec.stores.atomic import writing
+        from vec2vec.stores.parquet_folder import COMPLETE
 
         if not self.is_folder:
             check_output(self.path, force=force)

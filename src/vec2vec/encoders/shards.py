@@ -21,10 +21,9 @@ from vec2vec.encoders.base import Identity
 from vec2vec.errors import InputError, OutputError
 from vec2vec.stores import atomic_file
 from vec2vec.stores.atomic import writing
+from vec2vec.stores.parquet_folder import COMPLETE, EMBEDDING
 from vec2vec.vectors import Float32, one_line
 
-METADATA = b"vec2vec.embedding"  # of the schema: the identity of the encoder, as JSON
-COMPLETE = "_complete.json"
 PART = re.compile(r"part-(\d{5,})\.parquet")
 VECTOR = "vector"
 
@@ -60,7 +59,7 @@ def records_digest(records: Sequence[Record]) -> str:
 def embedding_metadata(identity: Identity, **more: Any) -> dict[bytes, bytes]:
     """What a file of embeddings says about itself, as metadata of its schema."""
     tree = {"vec2vec": __version__, "identity": identity.to_dict(), **more}
-    return {METADATA: json.dumps(tree).encode()}
+    return {EMBEDDING: json.dumps(tree).encode()}
 
 
 class Parts:
@@ -122,7 +121,7 @@ class Parts:
         try:
             with pq.ParquetFile(path) as file:
                 rows = int(file.metadata.num_rows)
-                tree = json.loads((file.schema_arrow.metadata or {}).get(METADATA, b"null"))
+                tree = json.loads((file.schema_arrow.metadata or {}).get(EMBEDDING, b"null"))
         except (pa.ArrowException, OSError, ValueError) as error:
             raise InputError(
                 f"{path}: is a damaged part ({one_line(error)}); start over with --force (force=True)"

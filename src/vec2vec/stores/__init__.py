@@ -1,4 +1,7 @@
-"""Files of vectors by suffix: .npy, .npz, .parquet, .safetensors, .jsonl. Sources and sinks of batches."""
+"""Files of vectors by suffix: .npy, .npz, .parquet, .safetensors, .jsonl. Sources and sinks of batches.
+
+A folder of .parquet files is a source, too.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from vec2vec.errors import InputError, OutputError
 from vec2vec.stores.atomic import atomic_file, check_output
-from vec2vec.stores.base import BATCH_ROWS, SinkSpec, VectorSink, VectorSource, check_input
+from vec2vec.stores.base import BATCH_ROWS, SinkSpec, VectorSink, VectorSource, check_input, reading
 from vec2vec.stores.sampling import RowSource, Sample, draw_sample, sample_rows
 from vec2vec.vectors import Float32
 
@@ -54,18 +57,22 @@ def parse_uri(uri: str | os.PathLike[str]) -> Uri:
     ------
     InputError : no path or no key where one is due, or a suffix that no store has
     """
-    text, mark, key = os.fspath(uri).partition("::")
-    if not text or (mark and not key):
-        raise InputError(f"{os.fspath(uri)!r}: is no file name; write it as path or path::column")
-    path = Path(text).expanduser()
+    path, key = _split(uri)
     if path.suffix.lower() not in SUFFIXES:
         what = f"the suffix '{path.suffix}' is unknown" if path.suffix else "there is no suffix"
         raise InputError(f"{path}: {what}; vectors are read from and written to {', '.join(SUFFIXES)}")
-    return Uri(path, key or None)
+    return Uri(path, key)
+
+
+def _split(uri: str | os.PathLike[str]) -> Uri:
+    text, mark, key = os.fspath(uri).partition("::")
+    if not text or (mark and not key):
+        raise InputError(f"{os.fspath(uri)!r}: is no file name; write it as path or path::column")
+    return Uri(Path(text).expanduser(), key or None)
 
 
 def open_source(uri: str | os.PathLike[str]) -> VectorSource:
-    """The vectors in a file, to be read in batches.
+    """The vectors in a file, or in a folder of Parquet files in the order of their names, to be read in batches.
 
     Parameters
     ----------
@@ -79,9 +86,13 @@ def open_source(uri: str | os.PathLike[str]) -> VectorSource:
     ------
     InputError : a file that is missing, unreadable, damaged or empty, or that holds no such vectors
     """
-    path, key = parse_uri(uri)
-    check_input(path)
-    source: VectorSource = _store(path).source(path, key)
+    path, key = _split(uri)
+    with reading(path):
+        folder = path.is_dir()
+    if not folder:
+        parse_uri(uri)
+        check_input(path)
+    source: VectorSource = _store("parquet_folder" if folder else _format(path)).source(path, key)
     return source
 
 
@@ -129,15 +140,21 @@ def open_sink(
         raise InputError(f"{path}: bfloat16 can be written to .safetensors only; choose float16 or float32")
     if like is not None and _same_file(path, like.path):
         raise OutputError(f"{path}: is the input itself; choose another name for the output")
+    if like is not None and like.path.is_dir() and _same_file(path.parent, like.path):
+        raise OutputError(f"{path}: is in the folder that is the input; choose another one for the output")
     check_output(path, force=force)
     if rows is not None:
         _check_room(path, rows * width * DTYPE_BYTES[dtype])
-    sink: VectorSink = _store(path).sink(SinkSpec(path, key, width, like, dtype, force))
+    sink: VectorSink = _store(_format(path)).sink(SinkSpec(path, key, width, like, dtype, force))
     return sink
 
 
-def _store(path: Path) -> Any:
-    return importlib.import_module(f"vec2vec.stores.{path.suffix.lower()[1:]}")
+def _store(name: str) -> Any:
+    return importlib.import_module(f"vec2vec.stores.{name}")
+
+
+def _format(path: Path) -> str:
+    return path.suffix.lower()[1:]
 
 
 def _same_file(one: Path, other: Path) -> bool:

@@ -25,7 +25,9 @@ BATCH_ROWS = 8192
 
 
 class VectorSource(Protocol):
-    """A file of vectors, read in batches. It holds no open file between calls, and can be read more than once.
+    """A file of vectors, or a folder of files, read in batches.
+
+    It holds no open file between calls, and can be read more than once.
 
     Attributes
     ----------
@@ -115,8 +117,6 @@ def reading(name: object) -> Iterator[None]:
 def check_input(path: Path) -> None:
     """Raises InputError if `path` is no file with something in it."""
     with reading(path):
-        if path.is_dir():
-            raise InputError(f"{path}: is a folder; name a file in it")
         if not path.exists():
             raise InputError(f"{path}: there is no such file")
         if not path.is_file():

@@ -38,6 +38,12 @@ def sink(spec: SinkSpec) -> Sink:
     return Sink(spec)
 
 
+def row_count(path: Path) -> int:
+    """How many rows a file has, by its footer."""
+    with _opened(path) as file:
+        return int(file.metadata.num_rows)
+
+
 class Source:
     """A `VectorSource` over one column."""
 

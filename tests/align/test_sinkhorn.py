@@ -372,8 +372,7 @@ def test_witnesses_are_bred_where_they_are_in_doubt(world, monkeypatch, agreeing
 def test_of_witnesses_that_do_not_agree_a_clearly_better_one_is_bred(world, monkeypatch, gap, rows, bred):
     config = SinkhornConfig(**HASTY)
     _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
-    monkeypatch.setattr(judge, "LEAST_ROWS", rows)
-    monkeypatch.setattr(judge, "ENOUGH_ROWS", len(world.source))
+    monkeypatch.setattr(judge, "ENOUGH_ROWS", rows)
     monkeypatch.setattr("vec2vec.align.witnesses.consistent", lambda *_: 0.001)
     monkeypatch.setattr("vec2vec.align.witnesses.transport_scores", lambda *_: [0.5, 0.5 + gap])
     asked = []
@@ -547,8 +546,7 @@ def test_a_half_that_knows_no_rival_leaves_the_lead_to_the_other(world, monkeypa
 @pytest.mark.parametrize(("known", "enough"), [(True, True), (True, False), (False, True)])
 def test_of_two_witnesses_that_disagree_only_a_clearly_better_one_goes_on(world, monkeypatch, known, enough):
     config = SinkhornConfig(**SMALL)
-    monkeypatch.setattr(judge, "LEAST_ROWS", len(world.source) + (0 if enough else 1))
-    monkeypatch.setattr(judge, "ENOUGH_ROWS", len(world.source))
+    monkeypatch.setattr(judge, "ENOUGH_ROWS", len(world.source) + (0 if enough else 1))
     _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
     truth, report = known_map(world, x, y), Reporter(None, 1.0)
     wrong = [polar(torch.from_numpy(np.random.default_rng(i).normal(size=truth.shape)).float()) for i in (1, 2)]

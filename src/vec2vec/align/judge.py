@@ -19,9 +19,9 @@ Map = torch.Tensor | Callable[[torch.Tensor], torch.Tensor]  # a matrix (r, s), 
 POOL = 4096  # the pool that the expected top-1 speaks of
 ALIGNED, NOT_ALIGNED = 0.3, 0.05  # of the expected top-1
 CLEAR_LEADS = ((0.7, 0.008), (0.9, 0.006))  # below a consistency, the lead over other maps that makes up for it
-CLEAR_GAP = 0.003  # a gap from which on the better of two that do not agree is not given up, with ENOUGH_ROWS
+CLEAR_GAP = 0.003  # a gap from which on the better of two that do not agree is not given up
 AHEAD_MAY_REACH = 0.6  # top-1 of such a one: up to 0.59 was seen
-LEAST_ROWS = 1000  # below, what two maps have in common, or one has ahead of the other, is chance too often
+LEAST_ROWS = 1000  # below, two maps find one another's translations by chance too often to call them aligned
 ENOUGH_ROWS = 4000  # below, few axes are compared, and maps agree in these before they tell single texts apart
 CALIBRATION = (  # logit of the consistency, expected top-1, and the interval that most cases fell into
     (-6.0, 0.00, 0.00, 0.08),
@@ -151,8 +151,8 @@ def verdict_from(evidence: dict[str, float]) -> Verdict:
 
 
 def clearly_apart(gap: float, rows: float) -> bool:
-    """Whether the better of two maps that do not agree is better by more than chance, which is more with few rows."""
-    return rows >= LEAST_ROWS and gap >= CLEAR_GAP * max(1.0, ENOUGH_ROWS / rows) ** 0.5
+    """Whether the better of two maps that do not agree is better by more than chance; of few rows none is."""
+    return rows >= ENOUGH_ROWS and gap >= CLEAR_GAP
 
 
 def expected_top1(consistency: float, rows: float = ENOUGH_ROWS) -> tuple[float, float, float]:

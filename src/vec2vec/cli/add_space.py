@@ -23,10 +23,7 @@ Exit code: 0 aligned, or uncertain with a warning; 3 not aligned, and then nothi
 
 def add_space(
     translator: Annotated[str, typer.Argument(metavar="DIR", help="Folder of a translator, or a hub id.")],
-    vectors: Annotated[
-        str,
-        typer.Argument(metavar="VECTORS", help=f"Vectors of the new space: {A_STORE}."),
-    ],
+    vectors: Annotated[str, typer.Argument(metavar="VECTORS", help=f"Vectors of the new space: {A_STORE}.")],
     name: Annotated[str, typer.Option(help="Name of the new space.")],
     reference: Annotated[
         list[str],

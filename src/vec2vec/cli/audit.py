@@ -34,10 +34,7 @@ OWN = {"seed", "fit_rows", "invert_rows", "inverter_minutes"}
 
 
 def audit(
-    leak: Annotated[
-        str,
-        typer.Argument(metavar="LEAK", help=f"Vectors of an unknown model: {A_STORE}."),
-    ],
+    leak: Annotated[str, typer.Argument(metavar="LEAK", help=f"Vectors of an unknown model: {A_STORE}.")],
     encoder: Annotated[str, typer.Option(help="The known encoder: a name, a folder or a hub id.")],
     reference: Annotated[str, typer.Option(help="Public texts of the same kind and language: a corpus.")],
     out: Annotated[Path, typer.Option(help="Folder for the report.")],

@@ -22,10 +22,7 @@ vec2vec evaluate translator a.parquet::embedding b.npy --pools 1024,all --json""
 
 def evaluate(
     translator: Annotated[str, typer.Argument(metavar="TRANSLATOR", help="Folder of a translator, or a hub id.")],
-    source: Annotated[
-        str,
-        typer.Argument(metavar="SOURCE", help=f"Vectors of the source space: {A_STORE}."),
-    ],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help=f"Vectors of the source space: {A_STORE}.")],
     target: Annotated[
         str, typer.Argument(metavar="TARGET", help="Vectors of the target space; row i is the text of row i of SOURCE.")
     ],

@@ -33,10 +33,7 @@ Exit code: 0 aligned, or uncertain with a warning; 3 not aligned, or uncertain w
 
 
 def fit(
-    source: Annotated[
-        str,
-        typer.Argument(metavar="SOURCE", help=f"Vectors of the one model: {A_STORE}."),
-    ],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help=f"Vectors of the one model: {A_STORE}.")],
     target: Annotated[
         str, typer.Argument(metavar="TARGET", help="Vectors of the other model, of other texts of the same kind.")
     ],

@@ -95,10 +95,7 @@ def train(
 @app.command("invert", no_args_is_help=True, epilog=EXAMPLES)
 def invert(
     inverter: Annotated[Path, typer.Argument(metavar="INVERTER", help="Folder of an inverter.")],
-    vectors: Annotated[
-        str,
-        typer.Argument(metavar="VECTORS", help=f"Native or translated: {A_STORE}."),
-    ],
+    vectors: Annotated[str, typer.Argument(metavar="VECTORS", help=f"Native or translated: {A_STORE}.")],
     out: Annotated[Path, typer.Option(help="Where the texts go: .jsonl.")],
     encoder: Annotated[str | None, typer.Option(help="The encoder, for correction. [the inverter's]")] = None,
     beam: Annotated[int, typer.Option(min=1, help="Hypotheses for each vector.")] = 4,

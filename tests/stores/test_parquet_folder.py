@@ -69,6 +69,13 @@ def test_a_bad_row_is_named_by_its_number_in_all(folder, vectors):
         read_vectors(folder)
 
 
+def test_a_row_that_is_null_is_told_as_such_through_all_files(folder, vectors):
+    rows = pa.array([*vectors[200:203], None, *vectors[204:]], pa.list_(pa.float32(), 5))
+    pq.write_table(pa.table({"id": pa.array(range(200, 300), pa.int64()), "v": rows}), folder / "part-3.parquet")
+    with pytest.raises(InputError, match=r"row 203.*it is null"):
+        read_vectors(folder)
+
+
 def test_what_comes_of_it_keeps_the_columns(folder, tmp_path, vectors):
     source = open_source(folder)
     with open_sink(tmp_path / "out.parquet", width=5, like=source, rows=source.rows) as sink:

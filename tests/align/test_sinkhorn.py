@@ -15,10 +15,10 @@ from vec2vec.align.cumulants import Found
 from vec2vec.align.halves import early_maps, mean_map, most_alike, refine_half, transport_scores
 from vec2vec.align.judge import agreement, consistency
 from vec2vec.align.population import Candidate
-from vec2vec.align.rounds import Reporter, Side, extend, refine, transport
+from vec2vec.align.rounds import Reporter, Schedule, Side, extend, refine, transport
 from vec2vec.align.schedules import CONTEST_CALLS, RefinementConfig, SinkhornConfig, final_schedule
 from vec2vec.align.search import Search
-from vec2vec.align.sinkhorn import bag, consensus, prepare
+from vec2vec.align.sinkhorn import bag, consensus, prepare, with_weaker_axes
 from vec2vec.align.whitening import Axes, polar, unit
 from vec2vec.align.witnesses import independent_witnesses, least_lead
 from vec2vec.errors import ConfigError
@@ -207,15 +207,52 @@ def test_a_start_is_refined_as_often_as_asked_and_what_it_knows_is_kept(world):
 
 
 def test_a_map_that_is_far_comes_nearer_by_longer_steps(world):
-    config = SinkhornConfig(**SMALL)
+    config = SinkhornConfig(**{**SMALL, "rounds": 4, "round_rows": 1000})
     _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
     truth = known_map(world, x, y)
-    start = polar(truth + 0.15 * torch.from_numpy(np.random.default_rng(1).normal(size=truth.shape)).float())
+    start = polar(truth + 0.3 * torch.from_numpy(np.random.default_rng(1).normal(size=truth.shape)).float())
     near = {}
     for far in (False, True):
-        schedule, rng = final_schedule(config, far=far), np.random.default_rng(0)
+        schedule, rng = final_schedule(config, x, y, far=far), np.random.default_rng(0)
         near[far] = agreement(refine(x, y, start, schedule, rng, Reporter(None, 1.0), "all rows"), truth, x.rows)
     assert near[True] > near[False] > agreement(start, truth, x.rows)
+
+
+def test_a_round_leaves_rows_out_and_the_last_steps_make_up_for_it():
+    schedule = Schedule(30, 6000, (0.25, 0.2), (0.2, 0.2), (0.6, 0.15), 8)
+    sides = {
+        rows: Side(torch.ones(rows, 2), Axes(torch.eye(2), torch.ones(2))) for rows in (200, 300, 3000, 12_000, 18_000)
+    }
+    few = schedule.within(sides[3000], sides[12_000])
+    assert (few.rows, few.rounds) == (1000, 90)
+    assert few.step == (0.6, pytest.approx(0.05))
+    assert few == schedule.within(sides[12_000], sides[3000])
+    assert schedule.within(sides[300], sides[300]).rows == 256
+    for enough in (sides[18_000], sides[200]):
+        assert schedule.within(enough, enough) == schedule
+
+
+def test_a_map_of_the_strongest_axes_goes_on_in_twice_as_many(world):
+    config = SinkhornConfig(**{**SMALL, "rounds": 20})
+    _, wide = prepare(world.source, world.target, config, torch.device("cpu"))
+    truth, rng, report = known_map(world, *wide), np.random.default_rng(0), Reporter(None, 1.0)
+    known = polar(truth[:5, :5])
+    sides, rotation = with_weaker_axes(known, *wide, config, rng, report)
+    assert rotation.shape == (10, 10)
+    assert [side.width for side in sides] == [10, 10]
+    assert agreement(rotation, truth[:10, :10], sides[0].rows) > 0.92
+    assert agreement(extend(known, (10, 10), rng), truth[:10, :10], sides[0].rows) < 0.9
+    assert {step["stage"] for step in report.history} == {"weaker axes"}
+
+
+def test_a_map_of_all_axes_stays_as_it_is(world):
+    config = SinkhornConfig(**SMALL)
+    _, wide = prepare(world.source, world.target, config, torch.device("cpu"))
+    truth, report = known_map(world, *wide), Reporter(None, 1.0)
+    sides, rotation = with_weaker_axes(truth, *wide, config, np.random.default_rng(0), report)
+    assert rotation is truth
+    assert [side.width for side in sides] == [side.width for side in wide]
+    assert not report.history
 
 
 @pytest.mark.parametrize("agreeing", [0.5, 0.9])
@@ -224,7 +261,7 @@ def test_the_last_steps_are_longer_where_the_witnesses_differ(world, monkeypatch
     monkeypatch.setattr("vec2vec.align.sinkhorn.consistent", lambda *_: agreeing)
     monkeypatch.setattr(
         "vec2vec.align.sinkhorn.final_schedule",
-        lambda config, far=False: asked.append(far) or final_schedule(config, far),
+        lambda config, x, y, far=False: asked.append(far) or final_schedule(config, x, y, far),
     )
     vec2vec.fit(world.source, world.target, seed=0, **{**SMALL, "bags": 0, "sharpening": 0})
     assert asked == [agreeing < 0.7]

@@ -117,7 +117,7 @@ def fit(
     known = Pairs(a, b, _weight(len(a), config))
     first = _from_pairs(x, y, a, b, config, rng, report, "all pairs")
     start = bag([first], x, y, config, rng, report, known)
-    rotation = refine(x, y, start, final_schedule(config), rng, report, "all rows", known)
+    rotation = refine(x, y, start, final_schedule(config, x, y), rng, report, "all rows", known)
     verdict = judge(rotation, (witnesses[0], witnesses[1]), x, y, config.whitening, rng)
     spaces = finish(natives, (x, y), rotation, verdict, config, rng, report)
     return SpaceFit(*spaces, report.history, _tested(verdict, tested))

@@ -9,7 +9,7 @@ deviation of the similarities, so that it means the same in spaces of any width.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ MIN_EXPONENT = -80.0  # exp of less is zero in float32
 PROBE_ROWS = 2000  # of a side, to measure a similarity's spread and a candidate's score
 PROBE_TEMPERATURE = 0.15  # of the transport that maps are compared by
 ROUND_WORK = 3.0  # of any size, as `Schedule.work` counts
+DIVISOR, FEW = 3, 256  # see `Schedule.within`: a part of the smaller side, and rows that need not be left out
 FAINT = 1e-4  # a random direction beside a known one of length 1, which it must not turn
 
 
@@ -51,6 +52,19 @@ class Schedule:
         t = i / max(1, self.rounds - 1)
         a, b, c = ((1 - t) * first + t * last for first, last in (self.temperature, self.whitening, self.step))
         return a, b, c
+
+    def within(self, x: Side, y: Side) -> Schedule:
+        """The same, by no more than a third of the smaller side's rows in a round, in as many more rounds.
+
+        Rounds that see all rows see the same rows each time, and stay where these hold the map. Those that leave rows
+        out do not, and the last steps, smaller by as much, average over them.
+        """
+        smaller = min(len(x), len(y))
+        most = max(smaller // DIVISOR, FEW)
+        more = min(self.rows, smaller) / most
+        if more <= 1.0:
+            return self
+        return replace(self, rows=most, rounds=round(self.rounds * more), step=(self.step[0], self.step[1] / more))
 
     def work(self, x: Side, y: Side) -> float:
         """A round's cost, about, in millions of similarities; what does not grow with them counts as some."""

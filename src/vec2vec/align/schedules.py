@@ -119,7 +119,7 @@ def half_schedules(config: RefinementConfig) -> tuple[Schedule, Schedule]:
     )
 
 
-def final_schedule(config: RefinementConfig, far: bool = False) -> Schedule:
+def final_schedule(config: RefinementConfig, x: Side, y: Side, far: bool = False) -> Schedule:
     """The refinement on all rows: a step that shrinks, so that the last maps are averaged.
 
     Transport at this temperature holds a map back: what is far gets nearer by a small part of the way in each round.
@@ -127,7 +127,8 @@ def final_schedule(config: RefinementConfig, far: bool = False) -> Schedule:
     """
     hot = config.temperature[0]
     fixed, step = (config.whitening, config.whitening), (FAR_STEP if far else FIRST_STEP, 0.15)
-    return Schedule(config.rounds, config.round_rows, (hot, 0.8 * hot), fixed, step, config.balancing)
+    all_rows = Schedule(config.rounds, config.round_rows, (hot, 0.8 * hot), fixed, step, config.balancing)
+    return all_rows.within(x, y)
 
 
 def witness_work(x: Side, y: Side, config: SinkhornConfig) -> float:
@@ -186,7 +187,8 @@ def bag_work(x: Side, y: Side, config: RefinementConfig) -> float:
 
 def final_work(x: Side, y: Side, config: RefinementConfig) -> float:
     """What the refinement on all rows costs, as `Schedule.work` counts."""
-    return config.rounds * final_schedule(config).work(x, y)
+    final = final_schedule(config, x, y)
+    return final.rounds * final.work(x, y)
 
 
 def sharpening_work(config: RefinementConfig) -> float:

@@ -18,7 +18,7 @@ import torch
 from vec2vec.align.base import ProgressCallback, SpaceFit
 from vec2vec.align.halves import consistent, distinct_axes, mean_map, refine_half, transport_scores
 from vec2vec.align.judge import clearly_apart, gather_evidence, verdict_from
-from vec2vec.align.rounds import PROBE_ROWS, Pairs, Reporter, Side, balanced, refine
+from vec2vec.align.rounds import PROBE_ROWS, Pairs, Reporter, Side, balanced, extend, refine
 from vec2vec.align.schedules import (
     SHARPENING_WORK,
     RefinementConfig,
@@ -38,6 +38,7 @@ from vec2vec.translator import Space
 from vec2vec.vectors import Float32
 from vec2vec.verdict import Verdict
 
+MORE_AXES = 2  # times as many, in the end, as a map is found in
 SURE = 0.8  # consistency of two bags from which on more of them add nothing
 
 
@@ -61,20 +62,42 @@ def fit(
     device : where the products are computed; the CPU if None
     """
     rng = np.random.default_rng(seed)
-    native, (x, y) = prepare(source, target, config, device or torch.device("cpu"))
-    axes = distinct_axes(x, y)
-    x, y = x.strongest(axes), y.strongest(axes)
+    native, (wide_x, wide_y) = prepare(source, target, config, device or torch.device("cpu"))
+    axes = distinct_axes(wide_x, wide_y)
+    x, y = wide_x.strongest(axes), wide_y.strongest(axes)
     half = x.as_many_as_a_half(), y.as_many_as_a_half()
     work = 2 * witness_work(*half, config) + bag_work(*half, config) + final_work(x, y, config)
-    work += sharpening_work(config)
+    work += weaker_work(wide_x, wide_y, axes, config) + sharpening_work(config)
     report = Reporter(progress, work)
     witnesses = independent_witnesses(x, y, config, rng, report)
     alike = consistent(witnesses.maps, x, config, rng)
     start, gap = consensus(witnesses.maps, alike, x, y, config, rng, report)
-    rotation = refine(x, y, start, final_schedule(config, far=alike < DIFFERENT), rng, report, "all rows")
+    rotation = refine(x, y, start, final_schedule(config, x, y, far=alike < DIFFERENT), rng, report, "all rows")
     verdict = judge(rotation, witnesses.maps, x, y, config.whitening, rng, witnesses.lead, gap)
-    spaces = finish(native, (x, y), rotation, verdict, config, rng, report)
+    sides, rotation = with_weaker_axes(rotation, wide_x, wide_y, config, rng, report)
+    spaces = finish(native, sides, rotation, verdict, config, rng, report)
     return SpaceFit(*spaces, report.history, verdict)
+
+
+def with_weaker_axes(
+    rotation: torch.Tensor, x: Side, y: Side, config: SinkhornConfig, rng: np.random.Generator, report: Reporter
+) -> tuple[tuple[Side, Side], torch.Tensor]:
+    """A map (r, s) of the strongest axes, refined in twice as many, if there are more; and the sides along these.
+
+    Rows that are too few to find a map in so many axes are enough to go on to the next ones from what is found.
+    """
+    known = max(rotation.shape)
+    sides = x.strongest(MORE_AXES * known), y.strongest(MORE_AXES * known)
+    shape = sides[0].width, sides[1].width
+    if shape == rotation.shape:
+        return sides, rotation
+    start = extend(rotation, shape, rng)
+    return sides, refine(*sides, start, final_schedule(config, *sides), rng, report, "weaker axes")
+
+
+def weaker_work(x: Side, y: Side, axes: int, config: RefinementConfig) -> float:
+    """What `with_weaker_axes` costs where the map is along so many, as `Schedule.work` counts."""
+    return final_work(x, y, config) if axes < max(x.width, y.width) else 0.0
 
 
 def finish(
@@ -109,7 +132,7 @@ def sharpened(
     """The target's decode, adapted to the transport plans of a map (r, s) at the temperature that it was refined at."""
     mapped, natives = (side.axes.whiten(side.rows, config.whitening) for side in sides)
     mapped = mapped @ rotation
-    temperature = final_schedule(config).temperature[1]
+    temperature = final_schedule(config, *sides).temperature[1]
 
     def plan_of(queries: torch.Tensor, pool: torch.Tensor) -> torch.Tensor:
         kernel, u, v = balanced(mapped[queries], natives[pool], temperature, config.balancing)

@@ -41,6 +41,7 @@ from verdict_calibration import truth
 
 import vec2vec
 from vec2vec.align.judge import verdict_from
+from vec2vec.verdict import Verdict
 
 RESULTS = HERE / "results" / "proving_ground.jsonl"
 ENCODERS = ("minilm", "use", "w2v", "ppmi", "words", "chars", "rectified", "transformer")
@@ -174,7 +175,7 @@ def report(lines: list[dict[str, Any]]) -> str:
     for cell, ways in found.items():
         unpaired = ways["unpaired"]
         top1 = [line["top1"] for line in unpaired]
-        labels = [line["verdict"] for line in unpaired]
+        labels = [_verdict(line).label for line in unpaired]
         counts = ", ".join(f"{labels.count(label)} {label}" for label in dict.fromkeys(labels))
         worst = f"{_median(unpaired, 'top1')} ({min(top1):.3f})" if top1 else ""
         rows.append(
@@ -212,7 +213,7 @@ def _sums(found: dict[str, dict[str, list[dict[str, Any]]]]) -> Iterator[str]:
     counted = [(top1, start) for top1, start in tried if start >= STARTS]
     succeeded = sum(top1 >= WORKS * start for top1, start in counted)
     yield f"Of {len(counted)} fits where 30 pairs give {STARTS} or more, {succeeded} reach {WORKS} of that without any."
-    judged = [(line["verdict"], line["top1"]) for ways in found.values() for line in ways["unpaired"]]
+    judged = [(_verdict(line).label, line["top1"]) for ways in found.values() for line in ways["unpaired"]]
     decided = [(label, top1) for label, top1 in judged if label != "uncertain"]
     right = sum(top1 >= 0.3 if label == "aligned" else top1 < 0.05 for label, top1 in decided)
     false = sum(label == "aligned" and top1 < 0.3 for label, top1 in decided)
@@ -221,14 +222,14 @@ def _sums(found: dict[str, dict[str, list[dict[str, Any]]]]) -> Iterator[str]:
         f"{false} a false `aligned`."
     )
     lines = [line for ways in found.values() for line in ways["unpaired"]]
-    within = sum(low <= line["top1"] <= high for line in lines for low, high in [_interval(line)])
-    yield f"The true top-1 lies in the interval that the verdict would give now in {within} of {len(lines)}."
+    within = sum(low <= line["top1"] <= high for line in lines for low, high in [_verdict(line).interval])
+    yield f"The true top-1 lies in the interval in {within} of {len(lines)}."
 
 
-def _interval(line: dict[str, Any]) -> tuple[float, float]:
-    """The interval of the verdict that a line's evidence supports; lines of older fits have less of it."""
+def _verdict(line: dict[str, Any]) -> Verdict:
+    """The verdict that a line's evidence supports as it is calibrated now; lines of older fits have less of it."""
     evidence = {name: line[name] for name in ("consistency", "lead", "gap") if name in line}
-    return verdict_from(evidence | {"rows": float(min(line["rows"]))}).interval
+    return verdict_from(evidence | {"rows": float(min(line["rows"]))})
 
 
 def _median(lines: Sequence[Mapping[str, Any]], key: str, digits: str = ".3f") -> str:

@@ -34,7 +34,7 @@ def test_the_same_consistency_says_less_of_fewer_rows() -> None:
     assert all(0 <= low <= expected <= high <= 1 for expected, low, high in found)
     expected = [one for one, *_ in found]
     assert expected[0] < expected[1] < expected[2] == expected[3]
-    assert verdict_from({"consistency": 0.6, "rows": 1000}).label == "uncertain"
+    assert verdict_from({"consistency": 0.5, "rows": 1000}).label == "uncertain"
     assert verdict_from({"consistency": 0.6, "rows": 8000}).label == "aligned"
 
 

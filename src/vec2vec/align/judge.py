@@ -23,6 +23,7 @@ CLEAR_GAP = 0.003  # a gap from which on the better of two that do not agree is 
 AHEAD_MAY_REACH = 0.6  # top-1 of such a one: up to 0.59 was seen
 LEAST_ROWS = 1000  # below, two maps find one another's translations by chance too often to call them aligned
 ENOUGH_ROWS = 4000  # below, few axes are compared, and maps agree in these before they tell single texts apart
+ROWS_OF_FULL_ODDS = 3000  # below, the odds of the consistency count in proportion to the rows
 CALIBRATION = (  # logit of the consistency, expected top-1, and the interval that most cases fell into
     (-6.0, 0.00, 0.00, 0.08),
     (-4.5, 0.01, 0.00, 0.12),
@@ -155,7 +156,7 @@ def clearly_apart(gap: float, rows: float) -> bool:
     return rows >= ENOUGH_ROWS and gap >= CLEAR_GAP
 
 
-def expected_top1(consistency: float, rows: float = ENOUGH_ROWS) -> tuple[float, float, float]:
+def expected_top1(consistency: float, rows: float = ROWS_OF_FULL_ODDS) -> tuple[float, float, float]:
     """Top-1 among 4,096 to expect, and its interval, from benchmarks/verdict_calibration.py and proving_ground.py.
 
     Parameters
@@ -166,8 +167,8 @@ def expected_top1(consistency: float, rows: float = ENOUGH_ROWS) -> tuple[float,
     logit = float(np.log(max(consistency, 1e-4) / max(1.0 - consistency, 1e-4)))
     at, *curves = np.array(CALIBRATION).T
     expected, low, high = (float(np.interp(logit, at, curve)) for curve in curves)
-    if rows < ENOUGH_ROWS:
-        odds = float(np.exp(logit)) * rows / ENOUGH_ROWS
+    if rows < ROWS_OF_FULL_ODDS:
+        odds = float(np.exp(logit)) * rows / ROWS_OF_FULL_ODDS
         expected = min(expected, odds / (1.0 + odds))
         low = min(low, expected / 3)
     return expected, low, high

@@ -22,8 +22,8 @@ CLEAR_LEADS = ((0.7, 0.008), (0.9, 0.006))  # below a consistency, the lead over
 CLEAR_GAP = 0.003  # a gap from which on the better of two that do not agree is not given up
 AHEAD_MAY_REACH = 0.6  # top-1 of such a one: up to 0.59 was seen
 LEAST_ROWS = 1000  # below, two maps find one another's translations by chance too often to call them aligned
-ENOUGH_ROWS = 4000  # below, few axes are compared, and maps agree in these before they tell single texts apart
-ROWS_OF_FULL_ODDS = 3000  # below, the odds of the consistency count in proportion to the rows
+ENOUGH_ROWS = 4000  # below, few axes are compared, and no gap counts
+ROWS_OF_FULL_ODDS = 3000  # below, maps agree before they tell single texts apart
 CALIBRATION = (  # logit of the consistency, expected top-1, and the interval that most cases fell into
     (-6.0, 0.00, 0.00, 0.08),
     (-4.5, 0.01, 0.00, 0.12),

@@ -22,7 +22,7 @@ MIN_EXPONENT = -80.0  # exp of less is zero in float32
 PROBE_ROWS = 2000  # of a side, to measure a similarity's spread and a candidate's score
 PROBE_TEMPERATURE = 0.15  # of the transport that maps are compared by
 ROUND_WORK = 3.0  # of any size, as `Schedule.work` counts
-DIVISOR, FEW = 3, 256  # see `Schedule.within`: a part of the smaller side, and rows that need not be left out
+DIVISOR, FEW = 3, 256  # see `Schedule.within`: the part of the smaller side, and what a round may see in any case
 FAINT = 1e-4  # a random direction beside a known one of length 1, which it must not turn
 
 
@@ -54,7 +54,7 @@ class Schedule:
         return a, b, c
 
     def within(self, x: Side, y: Side) -> Schedule:
-        """The same, by no more than a third of the smaller side's rows in a round, in as many more rounds.
+        """The same with no more rows of the source in a round than a third of the smaller side, in as many more rounds.
 
         Rounds that see all rows see the same rows each time, and stay where these hold the map. Those that leave rows
         out do not, and the last steps, smaller by as much, average over them.

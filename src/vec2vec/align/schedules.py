@@ -35,7 +35,7 @@ class RefinementConfig(FitConfig):
     half_rounds, half_rows : the refinement within a half that follows
     bags : further divisions into halves, at most, while their maps are not consistent; either half gives one map
     kept_axes : the strongest, of which such a map starts with what is known; of the others it starts with nothing
-    rounds, round_rows : the refinement on all rows
+    rounds, round_rows : the refinement on all rows; more rounds of fewer rows where a side has few (`Schedule.within`)
     sharpening : steps by which, at last, the map of either direction is adapted to a plain search; 0 for none
     """
 

@@ -191,6 +191,11 @@ def final_work(x: Side, y: Side, config: RefinementConfig) -> float:
     return final.rounds * final.work(x, y)
 
 
+def weaker_work(x: Side, y: Side, axes: int, config: RefinementConfig) -> float:
+    """What it costs to go on in weaker axes from a map in so many, as `Schedule.work` counts; nothing if it has all."""
+    return final_work(x, y, config) if axes < max(x.width, y.width) else 0.0
+
+
 def sharpening_work(config: RefinementConfig) -> float:
     """What sharpening both directions costs, as `Schedule.work` counts."""
     return 2 * config.sharpening * SHARPENING_WORK

@@ -27,6 +27,7 @@ from vec2vec.align.schedules import (
     final_schedule,
     final_work,
     sharpening_work,
+    weaker_work,
     witness_work,
 )
 from vec2vec.align.search import CONSENT
@@ -93,11 +94,6 @@ def with_weaker_axes(
         return sides, rotation
     start = extend(rotation, shape, rng)
     return sides, refine(*sides, start, final_schedule(config, *sides), rng, report, "weaker axes")
-
-
-def weaker_work(x: Side, y: Side, axes: int, config: RefinementConfig) -> float:
-    """What `with_weaker_axes` costs where the map is along so many, as `Schedule.work` counts."""
-    return final_work(x, y, config) if axes < max(x.width, y.width) else 0.0
 
 
 def finish(

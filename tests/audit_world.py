@@ -18,6 +18,7 @@ ALIGNED = Verdict("aligned", 0.9, (0.8, 0.95), {}, "Aligned: said by the test.")
 # what a quick fit of the world below takes
 QUICK = {
     "guesses": 5,
+    "contest_whitenings": (),
     "cumulant_starts": 150,
     "cumulant_generations": 3,
     "clusters": (12,),
@@ -25,6 +26,9 @@ QUICK = {
     "early_rounds": 20,
     "early_rows": 500,
     "early_draws": 3,
+    "kin": 4,
+    "kin_rounds": 10,
+    "kin_generations": 2,
     "half_rounds": 16,
     "half_rows": 700,
     "rounds": 6,

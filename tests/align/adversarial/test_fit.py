@@ -57,7 +57,8 @@ def world() -> World:
 
 @pytest.fixture(scope="module")
 def linear(world: World) -> Translator:
-    return vec2vec.fit(world.rows[0], world.rows[1], source_name="a", target_name="b").translator
+    quick = {"guesses": 5, "clusters": (CLUSTERS,), "cumulant_starts": 150, "cumulant_generations": 3, "rounds": 10}
+    return vec2vec.fit(world.rows[0], world.rows[1], source_name="a", target_name="b", **quick).translator
 
 
 def at_start(linear: Translator, folder: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from vec2vec.align.base import FitConfig
 from vec2vec.networks import LatentCritics, Norm, Shortcut
 
 # What differs where nothing is known at the start. Without matching, a training ends in a map that looks
-# right to critics and is wrong (benchmarks/README.md); `PAPER` has the weights of the paper and its public code.
+# right to critics and is wrong (benchmarks/tried.md); `PAPER` has the weights of the paper and its public code.
 FROM_NOTHING: dict[str, Any] = {
     "width": 64,
     "latent": 64,

@@ -602,11 +602,29 @@ def test_of_two_witnesses_that_disagree_only_a_clearly_better_one_goes_on(world,
         monkeypatch.setattr("vec2vec.align.sinkhorn.transport_scores", lambda *_: [0.5, 0.501])
     second = polar(truth + 0.1 * wrong[1]) if known else wrong[1]
     start, gap = consensus((wrong[0], second), 0.0, x, y, config, np.random.default_rng(0), report)
-    stages = {step["stage"] for step in report.history}
+    stages = [step["stage"] for step in report.history]
+    ends = final_schedule(config, x, y).rounds  # of each witness; then of what comes of the better one
     assert (gap >= judge.CLEAR_GAP) == known
     assert ("bag 1" in stages) == (known and enough)
+    assert stages.count("all rows") == (3 if known and enough else 2) * ends
     assert (agreement(start, truth, x.rows) > 0.9) == known
-    assert known or start is second
+
+
+def test_witnesses_that_disagree_are_compared_as_they_are_when_refined(world, monkeypatch):
+    config = SinkhornConfig(**SMALL)
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    witnesses = tuple(polar(torch.from_numpy(np.random.default_rng(i).normal(size=(24, 40))).float()) for i in (1, 2))
+    monkeypatch.setattr("vec2vec.align.sinkhorn.refine", lambda x, y, start, *_: -start)
+    compared = []
+
+    def scores(maps, *_):
+        compared.extend(maps)
+        return [0.5, 0.501]
+
+    monkeypatch.setattr("vec2vec.align.sinkhorn.transport_scores", scores)
+    found, _ = consensus(witnesses, 0.0, x, y, config, np.random.default_rng(0), Reporter(None, 1.0))
+    assert [torch.equal(one, -other) for one, other in zip(compared, witnesses, strict=True)] == [True, True]
+    assert torch.equal(found, -witnesses[1])
 
 
 def test_a_right_witness_leads_and_a_wrong_one_does_not(world):

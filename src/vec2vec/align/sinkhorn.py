@@ -3,8 +3,9 @@
 Read from top to bottom: `fit` prepares both sides; `vec2vec.align.search` solves the problem from nothing on one half
 of the rows, roughly and in the strongest axes, and refines what it found; `vec2vec.align.witnesses` has that done
 twice; where the two are consistent, `bag` solves it again on other halves, from what the two say of the strongest axes;
-`vec2vec.align.rounds.refine` improves the mean of the last maps on all rows, `vec2vec.align.judge` says how much to
-trust it, and `vec2vec.align.sharpen` adapts what was found to a plain search.
+`vec2vec.align.rounds.refine` improves the mean of the last maps on all rows, or else either witness, of which the
+better one counts; `vec2vec.align.judge` says how much to trust it, and `vec2vec.align.sharpen` adapts what was found to
+a plain search.
 """
 
 from __future__ import annotations
@@ -72,8 +73,7 @@ def fit(
     report = Reporter(progress, work)
     witnesses = independent_witnesses(x, y, config, rng, report)
     alike = consistent(witnesses.maps, x, config, rng)
-    start, gap = consensus(witnesses.maps, alike, x, y, config, rng, report)
-    rotation = refine(x, y, start, final_schedule(config, x, y, far=alike < DIFFERENT), rng, report, "all rows")
+    rotation, gap = consensus(witnesses.maps, alike, x, y, config, rng, report)
     verdict = judge(rotation, witnesses.maps, x, y, config.whitening, rng, witnesses.lead, gap)
     sides, rotation = with_weaker_axes(rotation, wide_x, wide_y, config, rng, report)
     spaces = finish(native, sides, rotation, verdict, config, rng, report)
@@ -201,18 +201,26 @@ def consensus(
     rng: np.random.Generator,
     report: Reporter,
 ) -> tuple[torch.Tensor, float | None]:
-    """What two witnesses say together, and how far apart they are in the score of their transport.
+    """The map of all rows that two witnesses lead to, and how far apart they are in the score of their transport.
 
-    Of consistent ones (`alike` is their consistency) what `bag` makes of them, since errors are their own; they are not
-    compared (None). Else the one of the better transport; and if that is clearly better, it is about right, and
-    goes on with bags of its own.
+    Of consistent ones (`alike` is their consistency) it comes of what `bag` makes of them, since errors are their own;
+    they are not compared (None). Else either is refined on all rows, by which a right one gets further ahead of a wrong
+    one, and the one of the better transport counts; if that is clearly better, it is about right, and goes on with bags
+    of its own.
     """
+
+    def on_all_rows(start: torch.Tensor) -> torch.Tensor:
+        return refine(x, y, start, final_schedule(config, x, y, far=alike < DIFFERENT), rng, report, "all rows")
+
     if alike > CONSENT:
-        return bag(witnesses, x, y, config, rng, report), None
-    scores = transport_scores(witnesses, x, y, config.whitening, rng, GAP_DRAWS)
-    best, gap = witnesses[int(np.argmax(scores))], max(scores) - min(scores)
+        return on_all_rows(bag(witnesses, x, y, config, rng, report)), None
+    report.expect(final_work(x, y, config))
+    refined = [on_all_rows(one) for one in witnesses]
+    scores = transport_scores(refined, x, y, config.whitening, rng, GAP_DRAWS)
+    best, gap = refined[int(np.argmax(scores))], max(scores) - min(scores)
     if clearly_apart(gap, min(len(x), len(y))):
-        return bag([best], x, y, config, rng, report), gap
+        report.expect(final_work(x, y, config))
+        return on_all_rows(bag([best], x, y, config, rng, report)), gap
     report.expect(-bag_work(x.as_many_as_a_half(), y.as_many_as_a_half(), config))
     return best, gap
 

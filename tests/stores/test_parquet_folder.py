@@ -111,9 +111,15 @@ def test_a_folder_that_is_no_source_says_why(folder, spoil, message):
 
 
 def test_an_embedding_under_way_is_refused_until_it_is_finished(folder):
-    table = pq.read_table(folder / "part-0.parquet").replace_schema_metadata({EMBEDDING: b"{}"})
+    table = pq.read_table(folder / "part-0.parquet").replace_schema_metadata({EMBEDDING: b'{"part": 0}'})
     pq.write_table(table, folder / "part-0.parquet")
     with pytest.raises(InputError, match="is an embedding that is not finished"):
         open_source(folder)
     (folder / COMPLETE).write_text("{}")
+    assert open_source(folder).rows == 300
+
+
+def test_finished_embeddings_are_a_folder_like_any_other(folder):
+    table = pq.read_table(folder / "part-0.parquet").replace_schema_metadata({EMBEDDING: b'{"identity": {}}'})
+    pq.write_table(table, folder / "part-0.parquet")
     assert open_source(folder).rows == 300

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from vec2vec.stores import parquet
 from vec2vec.stores.base import BATCH_ROWS, VectorSource, check_indices, reading, take_rows
 from vec2vec.vectors import VectorBatch
 
-EMBEDDING = b"vec2vec.embedding"  # of a part's schema, if `vec2vec embed` wrote it: the encoder's identity, as JSON
+EMBEDDING = b"vec2vec.embedding"  # of a schema, if `vec2vec embed` wrote it: the encoder's identity, as JSON
 COMPLETE = "_complete.json"  # what it leaves when all parts are there
 
 
@@ -43,7 +44,7 @@ class Source(parquet.Source):
         if not filled:
             raise InputError(f"{path}: is empty: its .parquet files have no rows")
         first = parquet.Source(path / filled[0], key)
-        if EMBEDDING in (first.schema.metadata or {}) and COMPLETE not in names:
+        if _is_part(first) and COMPLETE not in names:
             raise InputError(f"{path}: is an embedding that is not finished; give its command of vec2vec embed again")
         self.parts = [first, *(parquet.Source(path / name, first.key) for name in filled[1:])]
         for part in self.parts:
@@ -72,6 +73,15 @@ class Source(parquet.Source):
             if last > first:
                 yield _moved(part.take_batch(wanted[first:last] - start), start)
             start += part.rows
+
+
+def _is_part(source: parquet.Source) -> bool:
+    """Whether a file is a part of an embedding, which has its number in the metadata, as a finished file has not."""
+    try:
+        tree = json.loads((source.schema.metadata or {}).get(EMBEDDING, b"null"))
+    except ValueError:
+        return False
+    return isinstance(tree, dict) and "part" in tree
 
 
 def _moved(batch: VectorBatch, start: int) -> VectorBatch:

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from vec2vec.errors import InputError, Vec2VecWarning
 from vec2vec.stores import open_sink, open_source
-from vec2vec.vectors import Gate, OnBadRows
+from vec2vec.stores.parquet import EMBEDDING
+from vec2vec.vectors import Gate, OnBadRows, VectorBatch
 
 
 def copy(uri: object, out: object, on_bad_rows: OnBadRows = "skip") -> Gate:
@@ -80,6 +81,17 @@ def test_parquet_keeps_all_other_columns(tmp_path: Path) -> None:
     assert written.schema.metadata == {b"about": b"a test"}
     assert written.drop_columns("v").equals(table.drop_columns("v").take([0, 2, 3]))
     assert written.column("v").to_pylist() == [[1, 2], [5, 6], [7, 8]]
+
+
+def test_parquet_of_an_embedding_does_not_pass_on_its_encoder(tmp_path: Path) -> None:
+    about = {b"about": b"a test", EMBEDDING: b'{"identity": {"encoder": "gtr"}}'}
+    table = pa.table({"id": ["a"], "v": [[1.0, 2.0]]}).replace_schema_metadata(about)
+    pq.write_table(table, tmp_path / "in.parquet")
+    copy(tmp_path / "in.parquet", tmp_path / "out.parquet")
+    assert pq.read_schema(tmp_path / "out.parquet").metadata == {b"about": b"a test"}
+    with open_sink(tmp_path / "whole.parquet", width=2) as sink:
+        sink.write(VectorBatch(np.ones((1, 2), np.float32), np.arange(1), table.drop_columns("v")))
+    assert pq.read_schema(tmp_path / "whole.parquet").metadata == about
 
 
 def test_parquet_renames_in_place(tmp_path: Path) -> None:

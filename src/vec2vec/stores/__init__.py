@@ -122,7 +122,8 @@ def open_sink(
         (.parquet, .jsonl) or "vectors" (.npz, .safetensors)
     width : of the vectors to come
     like : the source that the batches stem from. Its other columns (.parquet, .jsonl) come with the batches, its
-        other arrays (.npz, .safetensors) are copied, only the rows written if they are row-aligned.
+        other arrays (.npz, .safetensors) are copied, only the rows written if they are row-aligned. What it says of
+        its encoder (.parquet) is left out, since the vectors written are of another space.
         What the format cannot hold is named in a Vec2VecWarning.
     rows : how many are expected at most, if known: a disk that is too small is then noticed before the work
     force : replace a file that exists

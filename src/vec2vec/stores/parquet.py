@@ -26,6 +26,7 @@ from vec2vec.vectors import Float32, VectorBatch, as_float32, is_json_text, one_
 DEFAULT_KEY = "vector"
 READ_BUFFER = 2**20  # without it a whole column chunk is read at once, often the whole file
 DTYPES = {"halffloat": "float16", "float": "float32", "double": "float64"}
+EMBEDDING = b"vec2vec.embedding"  # of a schema, if `vec2vec embed` wrote it: the encoder's identity, as JSON
 # describes the columns for the `datasets` library, list lengths included, and would be wrong afterwards
 STALE_METADATA = b"huggingface"
 
@@ -168,7 +169,8 @@ class Sink(AtomicSink):
             lists = pa.list_(value, self.spec.width)
         place = column_index(like.layout, like.key, fields) if like else len(fields)
         fields.insert(place, pa.field(self.key, lists))
-        metadata = {k: v for k, v in ((others and others.metadata) or {}).items() if k != STALE_METADATA}
+        stale = {STALE_METADATA} if like is None else {STALE_METADATA, EMBEDDING}  # the vectors are others than like's
+        metadata = {k: v for k, v in ((others and others.metadata) or {}).items() if k not in stale}
         return pa.schema(fields, metadata=metadata or None)
 
     def _open_writer(self, stream: BinaryIO) -> None:

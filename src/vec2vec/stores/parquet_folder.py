@@ -15,7 +15,7 @@ from vec2vec.stores import parquet
 from vec2vec.stores.base import BATCH_ROWS, VectorSource, check_indices, reading, take_rows
 from vec2vec.vectors import VectorBatch
 
-EMBEDDING = b"vec2vec.embedding"  # of a schema, if `vec2vec embed` wrote it: the encoder's identity, as JSON
+EMBEDDING = parquet.EMBEDDING
 COMPLETE = "_complete.json"  # what it leaves when all parts are there
 
 

@@ -193,3 +193,14 @@ def test_other_folders_and_the_input_are_not_replaced(file: Path, tmp_path: Path
         write_split(open_corpus(file), tmp_path / "out.parquet")
     assert (tmp_path / "mine" / "notes").read_text() == "keep me"
     assert len(records(file)) == LINES
+
+
+@pytest.mark.parametrize("uri", ["{}/source.parquet", "hf:{}", "nq:{}"])
+def test_a_split_does_not_replace_its_own_input(file: Path, tmp_path: Path, uri: str) -> None:
+    write_split(open_corpus(file), tmp_path / "out")
+    held = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    for place in (tmp_path / "out", tmp_path / "link"):
+        with pytest.raises(OutputError, match="out: is where the input is"):
+            write_split(open_corpus(uri.format(place)), tmp_path / "out", seed=1, force=True)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == held

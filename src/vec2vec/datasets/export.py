@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Literal, Protocol
 
 from vec2vec import __version__
 from vec2vec.datasets.base import Corpus, Record, Tally
+from vec2vec.datasets.hub import SCHEME
 from vec2vec.datasets.sequences import Cutter, cut_records
 from vec2vec.datasets.unpaired import HASH, HELD_OUT, NORMAL_FORM, SETS, SOURCE, TARGET, Splitter, deduplicate
 from vec2vec.errors import InputError, OutputError
@@ -164,7 +165,7 @@ def write_split(
     Raises
     ------
     InputError : see `Corpus.records`; or a set would be empty
-    OutputError : the folder exists, or cannot be written
+    OutputError : the folder exists, holds the corpus itself, or cannot be written
     """
     splitter = Splitter(seed, held_out)
     most = {SOURCE: rows, TARGET: rows} | ({HELD_OUT: held_out_rows} if held_out > 0 else {})
@@ -174,6 +175,8 @@ def write_split(
         raise OutputError(f"{path}: a split is written to a folder; name one without a suffix")
     with writing(path):
         path = path.resolve()
+    if _lies_in(corpus, path):
+        raise OutputError(f"{path}: is where the input is, {corpus.name}; choose another name for the output")
     with atomic_folder(path, partial(check_folder, force=force)) as folder:
         with ExitStack() as stack:
             streams = {name: stack.enter_context(open(folder / f"{name}.{format}", "xb")) for name in most}
@@ -218,6 +221,15 @@ def check_folder(path: Path, *, force: bool = False) -> None:
         raise OutputError(f"{path}: is a folder that holds something else; choose another name")
     if not force:
         raise OutputError(f"{path}: exists already; choose another name, or replace it with --force (force=True)")
+
+
+def _lies_in(corpus: Corpus, folder: Path) -> bool:
+    """Whether a corpus is a file in this folder, or the folder itself; one of the hub is neither."""
+    name = corpus.name
+    if name.startswith(SCHEME):
+        name = name.removeprefix(SCHEME).partition(":")[0]
+    place = Path(name).expanduser()
+    return place.exists() and place.resolve().is_relative_to(folder)
 
 
 class _Pass:

@@ -213,6 +213,18 @@ def test_enron_from_a_dataset_of_bodies(tmp_path: Path) -> None:
     assert list(open_corpus(f"enron:{file}::subject").records()) == [Record("0", "a")]
 
 
+@pytest.mark.parametrize(
+    "uri", ["nq:{}/x.parquet", "tweettopic:{}/x.parquet", "enron:{}/x.parquet", "enron:{}/maildir"]
+)
+def test_a_column_that_is_not_there(tmp_path: Path, uri: str) -> None:
+    write_parquet(tmp_path / "x.parquet", [{"id": 1, "text": "a text", "label_name": []}])
+    (tmp_path / "maildir").mkdir()
+    (tmp_path / "maildir" / "1.").write_text(HEADERS + "a text")
+    assert [record.text for record in open_corpus(f"{uri}::text".format(tmp_path)).records()] == ["a text"]
+    with pytest.raises(InputError, match=r"there is no column 'txt'; it has .*did you mean 'text'"):
+        open_corpus(f"{uri}::txt".format(tmp_path))
+
+
 def test_enron_with_nothing_in_it(tmp_path: Path) -> None:
     (tmp_path / "maildir").mkdir()
     with pytest.raises(InputError, match="there is no file in it"):

@@ -106,7 +106,7 @@ def open_corpus(
             name, path or None, column=column, config=config, split=split, revision=revision, stream=stream
         )
         descriptions = dict(found)
-        column = column if column in source.names else None  # of `enron`, it names a column of the copy
+        column = None if name == "enron" else column  # there it named a column of the copy
     else:
         file = Path(place).expanduser()
         if not file.suffix and not file.exists():

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vec2vec.datasets.base import TextSource
+from vec2vec.datasets.base import TextSource, check_column
 from vec2vec.datasets.files import open_file
 from vec2vec.datasets.hub import HubDataset, refuse_hub_settings
 from vec2vec.errors import InputError
@@ -86,7 +86,10 @@ def open_named(
     if name == "enron":
         from vec2vec.datasets.enron import Maildir, Mails
 
-        return source if isinstance(source, Maildir) else Mails(source, column), {}
+        if not isinstance(source, Maildir):
+            return Mails(source, column), {}
+        if column is not None:
+            check_column(source.name, column, source.text_names)
     return source, {}
 
 

@@ -185,6 +185,24 @@ def test_bodies_of_mails() -> None:
     assert body_of(parts.encode()).strip() == "the text"
 
 
+@pytest.mark.parametrize(
+    ("charset", "encoding", "body", "text"),
+    [
+        ("us-ascii", "7bit", "café – five", "café – five"),
+        ("iso-8859-1", "8bit", "café – five", "café – five"),
+        ("iso-8859-1", None, "café – five", "café – five"),
+        ("iso-8859-1", "Quoted-Printable", "caf=E9", "café"),
+        ("iso-8859-2", "base64", "s/M=", "łó"),
+        ("us-ascii", "7bit", "caf\udce9", "café"),
+        ("koi8-r", "8bit", "\udcc4\udcc1", "да"),
+    ],
+)
+def test_bodies_of_mails_that_are_text_already(charset: str, encoding: str | None, body: str, text: str) -> None:
+    headers = f"From: a\nContent-Type: text/plain; charset={charset}\n"
+    headers += f"Content-Transfer-Encoding: {encoding}\n\n" if encoding else "\n"
+    assert body_of(headers + body) == text
+
+
 def test_enron_from_a_maildir(tmp_path: Path) -> None:
     for name, body in {"ben-h/sent/1.": "Hello Ann", "ann-l/sent/2.": "Hi Ben", "ann-l/inbox/1.": "> quoted"}.items():
         file = tmp_path / "maildir" / name

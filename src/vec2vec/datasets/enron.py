@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
@@ -21,6 +22,7 @@ from vec2vec.stores.base import reading
 
 NOTHING_LEFT = Fault("nothing of the sender's own is left of the mail", usual=True)
 RAW = "message"  # the column of a whole mail, headers and all
+ENCODINGS = ("quoted-printable", "base64", "x-uuencode", "uuencode", "uue", "x-uue")  # the others encode nothing
 
 # Where someone else's mail starts: "-----Original Message-----", "---- Forwarded by A B on …", "On …, A B wrote:". The
 # patterns are bounded within a line, so that a megabyte of one character takes no longer than one of prose.
@@ -63,14 +65,19 @@ def clean_mail(text: str) -> str:
     return _BLANKS.sub("\n\n", text).strip()
 
 
-def body_of(raw: bytes) -> str:
-    """The plain text of a mail as it was sent, without its headers.
+def body_of(raw: bytes | str) -> str:
+    """The plain text of a mail, without its headers.
 
     Bytes that its declared charset does not have are read as Windows-1252, that of most mail programs of that time.
+
+    Parameters
+    ----------
+    raw : as it was sent; or as text, in which only base64 and quoted-printable are still to be decoded
     """
-    message = message_from_bytes(raw)
+    decoded = isinstance(raw, str)
+    message = message_from_bytes(raw.encode(errors="surrogateescape") if isinstance(raw, str) else raw)
     parts = [part for part in message.walk() if part.get_content_type() == "text/plain" and not part.get_filename()]
-    return "\n".join(_decoded(part) for part in parts)
+    return "\n".join(_decoded(part, decoded) for part in parts)
 
 
 class Mails:
@@ -98,7 +105,7 @@ class Mails:
         if not isinstance(text, str):
             return row._replace(values={"text": text, "id": name})
         if self._column == RAW:
-            text = body_of(text.encode(errors="surrogateescape"))
+            text = body_of(text)
         return as_row(row, clean_mail(text), name)
 
 
@@ -138,11 +145,15 @@ def as_row(row: Row, text: str, name: Any) -> Row:
     return row._replace(values={"text": text, "id": name})
 
 
-def _decoded(part: Message) -> str:
+def _decoded(part: Message, decoded: bool) -> str:
+    """The text of a part; what is `decoded` already and stands as it is, is UTF-8, whatever charset is declared."""
     payload = part.get_payload(decode=True)
     if not isinstance(payload, bytes):
         return ""
-    try:
-        return payload.decode(part.get_content_charset() or "utf-8")
-    except (UnicodeDecodeError, LookupError):
-        return payload.decode("cp1252", errors="replace")
+    charsets = [part.get_content_charset() or "utf-8"]
+    if decoded and str(part["content-transfer-encoding"]).strip().lower() not in ENCODINGS:
+        charsets.insert(0, "utf-8")
+    for charset in charsets:
+        with suppress(UnicodeDecodeError, LookupError):
+            return payload.decode(charset)
+    return payload.decode("cp1252", errors="replace")

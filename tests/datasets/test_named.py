@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import gzip
+import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -213,6 +215,23 @@ def test_enron_from_a_maildir(tmp_path: Path) -> None:
     assert records == [Record("ann-l/sent/2.", "Hi Ben"), Record("ben-h/sent/1.", "Hello Ann")]
     assert (tally.seen, tally.bad) == (3, 1)
     assert "nothing of the sender's own is left of the mail (the first: the file ann-l/inbox/1.)" in tally.summary()
+
+
+def test_enron_from_a_maildir_of_names_that_are_not_utf8(tmp_path: Path) -> None:
+    (tmp_path / "maildir").mkdir()
+    for name in (b"caf\xe8.", b"caf\xe9."):
+        (tmp_path / "maildir" / os.fsdecode(name)).write_text(HEADERS + "Hi")
+    ids = [record.id for record in open_corpus(f"enron:{tmp_path}/maildir").records()]
+    assert ids == [r"caf\xe8.", r"caf\xe9."]
+
+
+def test_enron_with_half_a_character(tmp_path: Path) -> None:
+    lines = [json.dumps({"file": str(i), "message": HEADERS + text}) + "\n" for i, text in enumerate(["\ud800", "Hi"])]
+    (tmp_path / "x.jsonl").write_text("".join(lines))
+    with pytest.raises(InputError, match=r"x\.jsonl: line 1: the text holds half a character"):
+        list(open_corpus(f"enron:{tmp_path}/x.jsonl").records())
+    corpus = open_corpus(f"enron:{tmp_path}/x.jsonl", on_bad_rows="skip")
+    assert list(corpus.records()) == [Record("1", "Hi")]
 
 
 def test_enron_from_a_csv_of_whole_mails(tmp_path: Path) -> None:

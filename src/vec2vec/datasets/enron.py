@@ -16,7 +16,7 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
-from vec2vec.datasets.base import Fault, Row, TextSource, choose_text
+from vec2vec.datasets.base import Fault, Row, TextSource, choose_text, text_fault
 from vec2vec.errors import InputError
 from vec2vec.stores.base import reading
 
@@ -105,14 +105,17 @@ class Mails:
         if not isinstance(text, str):
             return row._replace(values={"text": text, "id": name})
         if self._column == RAW:
-            text = body_of(text)
+            try:
+                text = body_of(text)
+            except UnicodeEncodeError:
+                return row._replace(values={}, fault=text_fault(text))
         return as_row(row, clean_mail(text), name)
 
 
 class Maildir:
     """A `TextSource` over a folder of mails, one a file, such as the `maildir` that the corpus is published as.
 
-    A mail's id is its path in the folder.
+    A mail's id is its path in the folder; bytes of it that are not UTF-8 are written as in `caf\\xe9`.
     """
 
     names = ("text", "id")
@@ -126,7 +129,7 @@ class Maildir:
 
     def rows(self, columns: Sequence[str]) -> Iterator[Row]:
         for number, path in enumerate(self._files()):
-            name = path.relative_to(self.folder).as_posix()
+            name = os.fsencode(path.relative_to(self.folder).as_posix()).decode(errors="backslashreplace")
             with reading(path):
                 raw = path.read_bytes()
             yield as_row(Row(number, f"the file {name}", {}), clean_mail(body_of(raw)), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -349,6 +350,12 @@ def test_a_file_that_shrinks_while_it_is_read_is_an_error(made: Path) -> None:
     made.write_bytes(made.read_bytes()[:100])
     with pytest.raises(InputError):
         source.take(np.arange(300))
+
+
+def test_a_path_that_is_not_utf8(made: Path) -> None:
+    place = made.with_name(os.fsdecode(b"caf\xe9" + os.fsencode(made.suffix)))
+    made.rename(place)
+    np.testing.assert_array_equal(open_source(place).take(np.arange(300)), vectors())
 
 
 def test_files_that_are_none(out: Path) -> None:

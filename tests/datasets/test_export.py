@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from itertools import chain
 from pathlib import Path
 
@@ -204,3 +205,13 @@ def test_a_split_does_not_replace_its_own_input(file: Path, tmp_path: Path, uri:
         with pytest.raises(OutputError, match="out: is where the input is"):
             write_split(open_corpus(uri.format(place)), tmp_path / "out", seed=1, force=True)
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == held
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_a_path_that_is_not_utf8(file: Path, tmp_path: Path, suffix: str) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    write_corpus(open_corpus(file), folder / f"x.{suffix}")
+    done = write_corpus(open_corpus(folder / f"x.{suffix}"), tmp_path / "out.jsonl")
+    assert done.rows == {"all": 360}
+    assert json.loads((tmp_path / "out.jsonl.json").read_text())["corpus"] == str(folder / f"x.{suffix}")

@@ -397,4 +397,5 @@ def _record(corpus: Corpus, done: _Pass, settings: Mapping[str, Any]) -> dict[st
 
 
 def _as_json(tree: Mapping[str, Any]) -> bytes:
-    return json.dumps(tree, indent=2, ensure_ascii=False).encode() + b"\n"
+    text = json.dumps(tree, indent=2, ensure_ascii=False)
+    return text.encode(errors="backslashreplace") + b"\n"  # of a path that is not UTF-8, as JSON writes it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
 import shutil
 import tempfile
 import zlib
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from vec2vec.datasets.base import Fault, Row, TextSource, check_column
 from vec2vec.errors import InputError
@@ -255,9 +256,12 @@ def _parquet(path: Path) -> Iterator[Any]:
 
 
 @contextmanager
-def _seekable(path: Path) -> Iterator[IO[bytes] | Path]:
+def _seekable(path: Path) -> Iterator[Any]:
     if path.suffix.lower() != ".gz":
-        yield path
+        import pyarrow as pa
+
+        with reading(path), pa.OSFile(os.fsencode(path)) as file:  # by name, pyarrow finds only what is UTF-8
+            yield file
         return
     with tempfile.TemporaryFile() as whole:
         with _opened(path) as stream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -199,7 +200,11 @@ class Sink(AtomicSink):
 def _opened(path: Path) -> Iterator[Any]:
     """The open file; what pyarrow finds wrong with it, here or while it is read, becomes an InputError."""
     try:
-        with reading(path), pq.ParquetFile(path, pre_buffer=False, buffer_size=READ_BUFFER) as file:
+        with (
+            reading(path),
+            pa.OSFile(os.fsencode(path)) as stream,  # by name, pyarrow finds only what is UTF-8
+            pq.ParquetFile(stream, pre_buffer=False, buffer_size=READ_BUFFER) as file,
+        ):
             yield file
     except pa.ArrowException as error:
         raise InputError(f"{path}: is no parquet file, or a damaged one ({one_line(error)})") from error

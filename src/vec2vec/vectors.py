@@ -47,10 +47,20 @@ class VectorBatch:
         return len(self.vectors)
 
     def column(self, name: str) -> list[Any]:
-        """A column's values as Python objects; a column of JSON texts (see `JSON_TEXT`) is decoded, None if absent."""
+        """A column's values as Python objects; a column of JSON texts (see `JSON_TEXT`) is decoded, None if absent.
+
+        Raises
+        ------
+        InputError : there are no columns, or a string in this one is not UTF-8
+        """
         if self.columns is None:
             raise InputError(f"there is no column '{name}': the source has no columns")
-        values: list[Any] = self.columns.column(name).to_pylist()
+        column = self.columns.column(name)
+        try:
+            values: list[Any] = column.to_pylist()
+        except UnicodeDecodeError as error:
+            row = next(int(row) for row, value in zip(self.rows, column, strict=True) if not _is_utf8(value))
+            raise InputError(f"row {row} (counted from 0): its '{name}' is not UTF-8; repair it") from error
         if is_json_text(self.columns.schema.field(name)):
             return [None if text is None else json.loads(text) for text in values]
         return values
@@ -274,7 +284,7 @@ def _drop(batch: VectorBatch, reasons: Mapping[int, str]) -> VectorBatch:
 
 
 def _ids(batch: VectorBatch, positions: list[int]) -> dict[int, Any]:
-    """The ids at these positions, by the first column that is named like one."""
+    """The ids at these positions, by the first column that is named like one; what is not UTF-8 is shown as `\\xe9`."""
     table = batch.columns
     if table is None:
         return {}
@@ -282,5 +292,19 @@ def _ids(batch: VectorBatch, positions: list[int]) -> dict[int, Any]:
     names += [name for name in table.column_names if name.endswith("_id")]
     if not names:
         return {}
-    values = replace(batch, columns=table.take(positions)).column(names[0])
+    taken = replace(batch, rows=batch.rows[positions], columns=table.take(positions))
+    try:
+        values = taken.column(names[0])
+    except InputError:
+        held = table.column(names[0]).take(positions).cast("binary").to_pylist()
+        values = [value and value.decode(errors="backslashreplace") for value in held]
     return dict(zip(positions, values, strict=True))
+
+
+def _is_utf8(value: Any) -> bool:
+    """Whether a value of pyarrow has no string that is not UTF-8."""
+    try:
+        value.as_py()
+    except UnicodeDecodeError:
+        return False
+    return True

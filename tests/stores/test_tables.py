@@ -227,11 +227,21 @@ def test_jsonl_rows_that_are_no_vectors(tmp_path: Path) -> None:
         ([{"a": "x"}], "no key holds vectors"),
         (["[1, 2]"], "line 1 is no JSON object"),
         (["\n\n  "], "is empty: it has no lines"),
+        (["", {"\ud800": 1, "v": [1.0]}], r"line 2 is no JSON object: it has the key '\\ud800', which holds half"),
     ],
 )
 def test_jsonl_of_something_else(tmp_path: Path, records: list[Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         open_source(write_lines(tmp_path / "x.jsonl", *records))
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_jsonl_key_that_is_not_utf8(tmp_path: Path, suffix: str) -> None:
+    write_lines(tmp_path / "x.jsonl", {"id": "a", "v": [1.0]}, {"id": "b", "v": [2.0], "odd\ud800": 1})
+    with pytest.raises(InputError, match=r"row 1 .*line 2: has the key 'odd\\ud800', which holds half a character"):
+        copy(tmp_path / "x.jsonl", tmp_path / f"out.{suffix}", "error")
+    assert copy(tmp_path / "x.jsonl", tmp_path / f"out.{suffix}").seen == 2
+    assert open_source(tmp_path / f"out.{suffix}").rows == 1
 
 
 def test_jsonl_key_of_something_else(tmp_path: Path) -> None:
@@ -264,6 +274,18 @@ def test_parquet_to_jsonl(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("encoded", [False, True])
+def test_parquet_strings_that_are_not_utf8(tmp_path: Path, encoded: bool) -> None:
+    buffers = pa.array([b"ok", b"caf\xe9", b"\xff"]).buffers()
+    text = pa.StringArray.from_buffers(3, buffers[1], buffers[2])
+    column = text.dictionary_encode() if encoded else text
+    pq.write_table(pa.table({"id": column, "v": [[1.0], [0.0], [1.0]]}), tmp_path / "in.parquet")
+    gate = copy(tmp_path / "in.parquet", tmp_path / "out.parquet")
+    assert [(bad.row, bad.id) for bad in gate.bad] == [(1, r"caf\xe9")]
+    with pytest.raises(InputError, match=r"in\.parquet::v: row 2 \(counted from 0\): its 'id' is not UTF-8; rep"):
+        copy(tmp_path / "in.parquet", tmp_path / "out.jsonl")
+
+
 def test_jsonl_to_parquet(tmp_path: Path) -> None:
     write_lines(
         tmp_path / "in.jsonl",
@@ -286,6 +308,13 @@ def test_jsonl_to_parquet(tmp_path: Path) -> None:
         "meta": [None, None, '{"a": 1}'],
         "big": [None, None, str(10**30)],
     }
+
+
+def test_jsonl_with_half_a_character_to_parquet(tmp_path: Path) -> None:
+    write_lines(tmp_path / "in.jsonl", {"v": [1], "a": "x", "b": ["y"]}, {"v": [2], "a": "\ud800", "b": ["\ud800"]})
+    copy(tmp_path / "in.jsonl", tmp_path / "out.parquet")
+    written = pq.read_table(tmp_path / "out.parquet").to_pydict()
+    assert written == {"v": [[1], [2]], "a": ["x", '"\\ud800"'], "b": ['["y"]', '["\\ud800"]']}
 
 
 json_values = st.recursive(

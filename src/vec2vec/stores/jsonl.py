@@ -48,10 +48,13 @@ class Source:
         self.rows = sum(1 for _ in self._lines())
         if self.rows == 0:
             raise InputError(f"{path}: is empty: it has no lines")
-        first = [record for _, _, line in islice(self._lines(), LOOK_AHEAD) if isinstance(record := _parse(line), dict)]
+        parsed = [(number, _parse(line)) for _, number, line in islice(self._lines(), LOOK_AHEAD)]
+        first = [record for _, record in parsed if isinstance(record, dict)]
         if not first:
+            number, record = parsed[0]
             example = '{"id": 1, "vector": [0.5, 0.1]}'
-            raise InputError(f"{path}: line 1 is no JSON object; each line is one, as in {example}")
+            why = self._fault(record)
+            raise InputError(f"{path}: line {number} is no JSON object: it {why}; each line is one, as in {example}")
         keys = list(dict.fromkeys(name for record in first for name in record))
         lists = [name for name in keys if any(_is_vector(record.get(name)) for record in first)]
         self.key = choose_key(path, key, lists, [name for name in keys if name not in lists], "key")
@@ -131,6 +134,8 @@ class Source:
         return out, faults
 
     def _fault(self, record: Any) -> str | None:
+        if isinstance(record, UnicodeEncodeError):
+            return f"has the key {record.object!r}, which holds half a character (a lone surrogate)"
         if isinstance(record, ValueError | RecursionError):
             return f"is not JSON ({one_line(record)})"
         if not isinstance(record, dict):
@@ -162,7 +167,11 @@ class Sink(AtomicSink):
     def _write(self, stream: BinaryIO, batch: VectorBatch) -> None:
         like = self.spec.like
         names = [] if batch.columns is None else batch.columns.column_names
-        parts: list[Sequence[str | None]] = [_json_texts(batch, name) for name in names]
+        try:
+            parts: list[Sequence[str | None]] = [_json_texts(batch, name) for name in names]
+        except InputError as error:
+            where = like.uri if like else self.path
+            raise InputError(f"{where}: {error}, or write .parquet, which holds it as it is") from error
         place = min(column_index(like.layout, like.key, parts) if like else len(parts), len(parts))
         parts.insert(place, _vector_texts(self.encode(batch)))
         keys = [json.dumps(name) for name in [*names[:place], self.key, *names[place:]]]
@@ -172,9 +181,12 @@ class Sink(AtomicSink):
 
 
 def _parse(line: bytes) -> Any:
-    """The line's value; the error itself, if it is not JSON."""
+    """The line's value; the error itself, if it is not JSON, or an object with a key that no column can be named by."""
     try:
-        return json.loads(line)
+        value = json.loads(line)
+        for key in value if isinstance(value, dict) else ():
+            key.encode()
+        return value
     except (ValueError, RecursionError) as error:  # among them UnicodeDecodeError
         return error
 

@@ -247,5 +247,15 @@ def _to_lists(x: npt.NDArray[Any], kind: Any) -> Any:
 
 
 def _fitted(value: Any, kind: Any) -> Any:
-    """A JSON value for a column of this type: in a column of strings, what is no string stays JSON."""
-    return json.dumps(value) if pa.types.is_string(kind) and not isinstance(value, str | None) else value
+    """A JSON value for a column of this type: in a column of strings, what is no string, or no UTF-8, stays JSON."""
+    if value is None or not pa.types.is_string(kind):
+        return value
+    return value if isinstance(value, str) and _is_utf8(value) else json.dumps(value)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -310,6 +310,25 @@ def test_jsonl_to_parquet(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("window", [1, 2])
+@pytest.mark.parametrize("order", [1, -1])
+def test_jsonl_of_large_integers_and_floats_to_parquet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window: int, order: int
+) -> None:
+    """JSON text unless a double holds them all, whether they are met with in one look at the types or in two."""
+    monkeypatch.setattr("vec2vec.stores.jsonl.BATCH_ROWS", window)
+    records = [
+        {"v": [1], "small": 2**53, "large": 2**53 + 1, "lists": [None, 2**60]},
+        {"v": [2], "small": 0.5, "large": 0.5, "lists": [0.5]},
+    ]
+    write_lines(tmp_path / "in.jsonl", *records[::order])
+    copy(f"{tmp_path}/in.jsonl::v", tmp_path / "out.parquet")
+    assert pq.read_table(tmp_path / "out.parquet").to_pylist()[::order] == [
+        {"v": [1], "small": float(2**53), "large": str(2**53 + 1), "lists": f"[null, {2**60}]"},
+        {"v": [2], "small": 0.5, "large": "0.5", "lists": "[0.5]"},
+    ]
+
+
 def test_jsonl_with_half_a_character_to_parquet(tmp_path: Path) -> None:
     write_lines(tmp_path / "in.jsonl", {"v": [1], "a": "x", "b": ["y"]}, {"v": [2], "a": "\ud800", "b": ["\ud800"]})
     copy(tmp_path / "in.jsonl", tmp_path / "out.parquet")

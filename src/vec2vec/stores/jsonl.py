@@ -100,12 +100,17 @@ class Source:
         """The columns' types, from one pass over the file: scalars and lists of them; anything else is JSON text."""
         if self._schema is None:
             types: dict[str, Any] = {}
+            large: set[str] = set()  # columns of integers, in one window at least, that a double may not hold
             lines = self._lines()
             while chunk := list(islice(lines, BATCH_ROWS)):
                 records = [r for _, _, line in chunk if isinstance(r := _parse(line), dict)]
                 for name in dict.fromkeys(name for record in records for name in record if name != self.key):
-                    kind = _infer([record.get(name) for record in records])
+                    values = [record.get(name) for record in records]
+                    kind = _infer(values)
                     types[name] = _merge(types[name], kind) if name in types else kind
+                    if pa.types.is_integer(_item(kind)) and _has_large(values):
+                        large.add(name)
+            types |= {name: pa.string() for name in large if pa.types.is_floating(_item(types[name]))}
             self._schema = pa.schema([pa.field(name, kind, metadata=JSON_TEXT) for name, kind in types.items()])
         return self._schema
 
@@ -222,6 +227,17 @@ def _infer(values: list[Any]) -> Any:
         return pa.string()
     nested = pa.types.is_list(kind) and pa.types.is_nested(kind.value_type)
     return pa.string() if pa.types.is_struct(kind) or nested else kind
+
+
+def _item(kind: Any) -> Any:
+    """The type of the values, in lists or not."""
+    return kind.value_type if pa.types.is_list(kind) else kind
+
+
+def _has_large(values: list[Any]) -> bool:
+    """Whether there are integers, in lists or not, beyond those that a double holds one by one."""
+    numbers = (number for value in values for number in (value if isinstance(value, list) else [value]))
+    return any(number is not None and abs(number) > 2**53 for number in numbers)
 
 
 def _merge(one: Any, other: Any) -> Any:

@@ -29,6 +29,10 @@ def parquet_not_utf8(path: Path) -> None:
     pq.write_table(pa.table({"text": bad}), path)
 
 
+def parquet_of_a_name(path: Path) -> None:
+    pq.write_table(pa.Table.from_arrays([pa.array(["a"])] * 2, ["text", "text"]), path)
+
+
 Content = bytes | Callable[[Path], object]
 GOOD = '{"id": 1, "text": "good"}'
 # file, content, kind of fault, where it stands
@@ -120,6 +124,7 @@ FILES: dict[str, tuple[str, Content, str]] = {
     "no object at all": ("x.jsonl", b"1\n2\n", "holds no JSON object"),
     "header only": ("x.csv", b"id,text\n", "there are no texts in it"),
     "two columns of a name": ("x.csv", b"id,text,text\n1,a,b\n", "several columns are named 'text'"),
+    "two columns of a name in parquet": ("x.parquet", parquet_of_a_name, "several columns are named 'text'"),
     "open quote": ("x.csv", b'id,text\n1,a\n2,"b\n3,c\n', "line 3: is broken CSV"),
     "text after a quote": ("x.csv", b'id,text\n1,"a"b\n', "line 2: is broken CSV"),
     "UTF-16": ("x.txt", "text\n".encode("utf-16"), "is UTF-16; convert it"),

@@ -126,6 +126,14 @@ def test_parquet_with_several_vector_columns(tmp_path: Path) -> None:
     assert open_source(f"{tmp_path}/x.parquet::n").dtype == "int64"
 
 
+@pytest.mark.parametrize("names", [["x", "x", "v"], ["x", "v", "v"]])
+def test_parquet_with_two_columns_of_a_name(tmp_path: Path, names: list[str]) -> None:
+    columns = [pa.array([[1.0]]) if name == "v" else pa.array([1]) for name in names]
+    pq.write_table(pa.Table.from_arrays(columns, names), tmp_path / "in.parquet")
+    with pytest.raises(InputError, match=rf"in\.parquet: several columns are named '{names[1]}'; give each a name"):
+        open_source(f"{tmp_path}/in.parquet::v")
+
+
 @pytest.mark.parametrize("kind", [pa.list_(pa.float32()), pa.large_list(pa.float64())])
 def test_parquet_rows_that_are_no_vectors(tmp_path: Path, kind: pa.DataType) -> None:
     lists = [[1, 2], [3], None, [5, None], [7, 8], [9, 10, 11], [0, 0], [float("nan"), 1]]

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, cast
 
 from vec2vec.datasets.base import Fault, Row, TextSource, check_column
 from vec2vec.errors import InputError
-from vec2vec.stores.base import check_input, reading, window_rows
+from vec2vec.stores.base import check_input, check_repeated, reading, window_rows
 from vec2vec.vectors import one_line
 
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet", ".txt")
@@ -164,6 +164,7 @@ class Parquet:
             groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
             self._batch_rows = window_rows(sum(group.total_byte_size for group in groups) // rows, MOST_BATCH_ROWS)
         self.names = tuple(schema.names)
+        check_repeated(path, self.names)
         self.text_names = tuple(field.name for field in schema if is_text(field.type))
 
     def rows(self, columns: Sequence[str]) -> Iterator[Row]:

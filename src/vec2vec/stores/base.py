@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -161,6 +162,13 @@ def check_key(name: object, wanted: str, known: Sequence[str], what: str) -> str
     near = difflib.get_close_matches(wanted, known, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ""
     raise InputError(f"{name}: there is no {what} '{wanted}'; it has {listed(known)}{hint}")
+
+
+def check_repeated(name: object, columns: Sequence[str]) -> None:
+    """Raises InputError if several columns are of one name."""
+    repeated = [column for column, count in Counter(columns).items() if count > 1]
+    if repeated:
+        raise InputError(f"{name}: several columns are named '{repeated[0]}'; give each a name of its own")
 
 
 def take_rows(batches: Iterator[VectorBatch], indices: npt.NDArray[np.int64], width: int) -> VectorBatch:

@@ -20,7 +20,16 @@ import pyarrow.parquet as pq
 from vec2vec.errors import InputError
 from vec2vec.stores.arrays import ArrayReader
 from vec2vec.stores.atomic import AtomicSink
-from vec2vec.stores.base import BATCH_ROWS, SinkSpec, VectorSource, check_indices, choose_key, column_index, reading
+from vec2vec.stores.base import (
+    BATCH_ROWS,
+    SinkSpec,
+    VectorSource,
+    check_indices,
+    check_repeated,
+    choose_key,
+    column_index,
+    reading,
+)
 from vec2vec.stores.base import take_rows as take_from
 from vec2vec.vectors import Float32, VectorBatch, as_float32, is_json_text, one_line
 
@@ -57,11 +66,10 @@ class Source:
             self.rows = int(file.metadata.num_rows)
             self._group_rows = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
         names = self.schema.names
+        check_repeated(path, names)
         lists = [f.name for f in self.schema if _is_list(f.type) and pa.types.is_floating(f.type.value_type)]
         self.key = choose_key(path, key, lists, [name for name in names if name not in lists], "column")
         self.uri = f"{path}::{self.key}"
-        if names.count(self.key) > 1:
-            raise InputError(f"{self.uri}: the file has several columns of this name")
         kind = self.schema.field(self.key).type
         if not _is_list(kind) or not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
             raise InputError(f"{self.uri}: the column holds {kind}, expected lists of numbers")

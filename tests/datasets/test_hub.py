@@ -85,6 +85,14 @@ def test_a_part_of_a_split(folder: Path) -> None:
     assert list(open_corpus(f"hf:{folder}", split="train[:2]").records()) == TRAIN[:2]
 
 
+def test_a_split_of_a_dataset_with_a_column_of_splits(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    table = pa.table({"text": ["waves", "hills"], "split": ["fold-a", "fold-b"]})
+    pq.write_table(table, tmp_path / "set" / "train.parquet")
+    folds = [Record("train-0", "waves", (), "fold-a"), Record("train-1", "hills", (), "fold-b")]
+    assert list(open_corpus(f"hf:{tmp_path}/set:train").records()) == folds
+
+
 def test_a_relative_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder.parent)
     assert list(open_corpus("hf:./set:test").records()) == TEST

@@ -237,7 +237,7 @@ class Corpus:
         tally = Tally() if tally is None else tally
         ids = HashSet()
         for row in self.source.rows(self.columns.names()):
-            if self.split is not None and not row.fault and self._split_of(row) != self.split:
+            if self.split is not None and not row.fault and (row.split or self._split_of(row)) != self.split:
                 continue
             tally.seen += 1
             made = row.fault or self._record(row, ids)

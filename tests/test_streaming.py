@@ -62,6 +62,14 @@ def test_every_row_in_order_whatever_the_batch(tmp_path: Path, source: Path, x: 
         assert translator.largest <= batch_rows
 
 
+@pytest.mark.parametrize("batch_rows", [0, -1])
+@pytest.mark.parametrize("name", ["in.npy", "in.jsonl"])
+def test_a_batch_has_rows(tmp_path: Path, source: Path, name: str, batch_rows: int) -> None:
+    (tmp_path / "in.jsonl").write_text('{"vector": [1, 2, 3, 4]}\n')
+    with pytest.raises(InputError, match=f"batch_rows is {batch_rows}; at least 1 is needed"):
+        translate_file(Doubling(), tmp_path / name, tmp_path / "out.npy", batch_rows=batch_rows)
+
+
 def test_reverse(tmp_path: Path) -> None:
     np.save(tmp_path / "b.npy", np.ones((2, 3), dtype=np.float32))
     translate_file(Doubling(), tmp_path / "b.npy", tmp_path / "a.npy", reverse=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vec2vec.errors import Vec2VecWarning
+from vec2vec.errors import InputError, Vec2VecWarning
 from vec2vec.stores import BATCH_ROWS, atomic_file, check_output, open_sink, open_source, parse_uri
 from vec2vec.vectors import Gate, OnBadRows
 
@@ -75,7 +75,7 @@ def translate_file(
     Raises
     ------
     InputError
-        The input cannot be read, is empty, or has bad rows under ``on_bad_rows="error"``.
+        The input cannot be read, is empty, or has bad rows under ``on_bad_rows="error"``; or `batch_rows` is below 1.
     DimensionError
         The width of the input is not that of the source space.
     OutputError
@@ -86,6 +86,8 @@ def translate_file(
     Vec2VecWarning
         The translator's verdict is not "aligned".
     """
+    if batch_rows < 1:
+        raise InputError(f"batch_rows is {batch_rows}; at least 1 is needed")
     started = time.perf_counter()
     source, target = translator.direction(source, target, reverse)
     warn_unless_aligned(translator)

@@ -222,6 +222,12 @@ def test_safetensors_of_float8_is_named_and_left_out(tmp_path: Path) -> None:
         open_source(f"{path}::eight")
 
 
+def test_safetensors_of_booleans(tmp_path: Path) -> None:
+    safetensors.numpy.save_file({"v": np.ones((2, 3), dtype=bool)}, tmp_path / "x.safetensors")
+    with pytest.raises(InputError, match="holds bool values, expected F16"):
+        open_source(f"{tmp_path}/x.safetensors::v")
+
+
 def test_safetensors_with_a_header_that_lies(tmp_path: Path) -> None:
     header = json.dumps({"v": {"dtype": "F32", "shape": [9, 9], "data_offsets": [0, 8]}}).encode()
     (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(8))

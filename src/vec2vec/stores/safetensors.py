@@ -50,7 +50,8 @@ def source(path: Path, key: str | None) -> VectorSource:
     key = choose_key(path, key, candidates, [name for name in readers if name not in candidates], "tensor")
     reader = readers[key]
     if not isinstance(reader, MappedArray) or not is_numeric(reader.dtype):
-        raise InputError(f"{path}::{key}: holds {reader.kind} values, expected F16, BF16, F32, F64 or integers")
+        held = reader.kind or reader.dtype
+        raise InputError(f"{path}::{key}: holds {held} values, expected F16, BF16, F32, F64 or integers")
     extra = {name: r for name, r in readers.items() if name != key}
     return ArraySource(path, key, reader, extra, metadata)
 

@@ -109,6 +109,7 @@ def test_the_topics_are_those_of_the_dataset() -> None:
         ({"label_name": ["Musik"]}, r"it has an unknown topic \(Musik\)"),
         ({"label": [1, 0]}, "its topics are no list of 19 zeros and ones"),
         ({"label": [2, *ZEROS[1:]]}, "its topics are no list of 19 zeros and ones"),
+        ({"label": [[0]] * 19}, "its topics are no list of 19 zeros and ones"),
     ],
 )
 def test_odd_topics(tmp_path: Path, labels: dict[str, Any], fault: str) -> None:
@@ -185,6 +186,16 @@ def test_bodies_of_mails() -> None:
         '--cut\nContent-Type: text/plain\nContent-Disposition: attachment; filename="a.txt"\n\nattached\n--cut--\n'
     )
     assert body_of(parts.encode()).strip() == "the text"
+
+
+@pytest.mark.parametrize("charset", ["charset=none", 'charset="a\0b"', "charset*=a\0b''utf-8", "charset=hex"])
+def test_charsets_of_mails_that_are_none(charset: str) -> None:
+    assert body_of(f"Content-Type: text/plain; {charset}\n\n".encode() + b"caf\xe9") == "café"
+
+
+def test_an_attachment_of_a_name_that_is_none() -> None:
+    headers = b"Content-Type: text/plain\nContent-Disposition: attachment; filename*=a\0b''x\n\n"
+    assert body_of(headers + b"attached") == ""
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def body_of(raw: bytes | str) -> str:
     """
     decoded = isinstance(raw, str)
     message = message_from_bytes(raw.encode(errors="surrogateescape") if isinstance(raw, str) else raw)
-    parts = [part for part in message.walk() if part.get_content_type() == "text/plain" and not part.get_filename()]
+    parts = [part for part in message.walk() if _is_text(part)]
     return "\n".join(_decoded(part, decoded) for part in parts)
 
 
@@ -148,15 +148,23 @@ def as_row(row: Row, text: str, name: Any) -> Row:
     return row._replace(values={"text": text, "id": name})
 
 
+def _is_text(part: Message) -> bool:
+    """Whether a part is text, and no attachment."""
+    try:
+        return part.get_content_type() == "text/plain" and not part.get_filename()
+    except ValueError:  # of a file name with a NUL in its charset
+        return False
+
+
 def _decoded(part: Message, decoded: bool) -> str:
     """The text of a part; what is `decoded` already and stands as it is, is UTF-8, whatever charset is declared."""
     payload = part.get_payload(decode=True)
     if not isinstance(payload, bytes):
         return ""
-    charsets = [part.get_content_charset() or "utf-8"]
     if decoded and str(part["content-transfer-encoding"]).strip().lower() not in ENCODINGS:
-        charsets.insert(0, "utf-8")
-    for charset in charsets:
-        with suppress(UnicodeDecodeError, LookupError):
-            return payload.decode(charset)
-    return payload.decode("cp1252", errors="replace")
+        with suppress(UnicodeDecodeError):
+            return payload.decode()
+    try:
+        return payload.decode(part.get_content_charset() or "utf-8")
+    except (ValueError, LookupError):  # of bytes that are not of the charset, of a charset that is none
+        return payload.decode("cp1252", errors="replace")

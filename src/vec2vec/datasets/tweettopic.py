@@ -73,7 +73,7 @@ def by_name(value: Any) -> list[str] | Fault:
 
 def by_number(value: Any) -> list[str] | Fault:
     """Topics from 19 zeros and ones."""
-    if not isinstance(value, list) or len(value) != len(TOPICS) or not set(value) <= {0, 1}:
+    if not isinstance(value, list) or len(value) != len(TOPICS) or any(has not in (0, 1) for has in value):
         return Fault(f"its topics are no list of {len(TOPICS)} zeros and ones")
     return [topic for topic, has in zip(TOPICS, value, strict=True) if has]
 

@@ -220,6 +220,25 @@ def test_an_interrupted_write_leaves_the_old_file(out: Path) -> None:
     assert leftovers(out.parent) == []
 
 
+def test_a_link_is_followed(out: Path) -> None:
+    folder = out.parent / "elsewhere"
+    folder.mkdir()
+    target = folder / f"target{out.suffix}"
+    out.symlink_to(target)
+    for x in (vectors(), 2 * vectors()):
+        with open_sink(out, width=5, force=True) as sink:
+            sink.write(whole(x))
+        assert out.is_symlink()
+        np.testing.assert_array_equal(open_source(target).take(np.arange(300)), x)
+    assert [path.name for path in folder.iterdir()] == [target.name]
+    with pytest.raises(OutputError, match="exists already"):
+        open_sink(out, width=5)
+    target.unlink()
+    folder.rmdir()
+    with pytest.raises(OutputError, match="elsewhere does not exist"):
+        open_sink(out, width=5)
+
+
 def test_a_full_disk_is_one_line_and_leaves_nothing(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """/dev/full takes the place of the hidden file: every flush to it fails with ENOSPC."""
     import builtins

@@ -86,9 +86,12 @@ def test_what_comes_of_it_keeps_the_columns(folder, tmp_path, vectors):
     assert table.schema.field("v").type == pa.list_(pa.float32(), 5)
 
 
-def test_an_output_never_becomes_a_part(folder):
+def test_an_output_never_becomes_a_part(folder, tmp_path):
     with pytest.raises(OutputError, match="is in the folder that is the input"):
         open_sink(folder / "part-4.parquet", width=5, like=open_source(folder))
+    (tmp_path / "link.parquet").symlink_to(folder / "part-3.parquet")
+    with pytest.raises(OutputError, match="is in the folder that is the input"):
+        open_sink(tmp_path / "link.parquet", width=5, like=open_source(folder), force=True)
 
 
 @pytest.mark.parametrize(

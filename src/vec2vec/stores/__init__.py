@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from vec2vec.errors import InputError, OutputError
-from vec2vec.stores.atomic import atomic_file, check_output
+from vec2vec.stores.atomic import atomic_file, check_output, followed
 from vec2vec.stores.base import BATCH_ROWS, SinkSpec, VectorSink, VectorSource, check_input, reading
 from vec2vec.stores.sampling import RowSource, Sample, draw_sample, sample_rows
 from vec2vec.vectors import Float32
@@ -114,7 +114,7 @@ def open_sink(
     """Where to write vectors, in the format of the suffix. Use it in a `with` block.
 
     The file appears at its path, synced to disk, when the block ends well. Until then there is only a hidden file
-    beside it, which an error or Ctrl-C removes.
+    beside it, which an error or Ctrl-C removes. Where the path is a link, all this holds of the file it points to.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def open_sink(
         raise InputError(f"{path}: bfloat16 can be written to .safetensors only; choose float16 or float32")
     if like is not None and _same_file(path, like.path):
         raise OutputError(f"{path}: is the input itself; choose another name for the output")
-    if like is not None and like.path.is_dir() and _same_file(path.parent, like.path):
+    if like is not None and like.path.is_dir() and _same_file(followed(path).parent, like.path):
         raise OutputError(f"{path}: is in the folder that is the input; choose another one for the output")
     check_output(path, force=force)
     if rows is not None:
@@ -166,6 +166,6 @@ def _same_file(one: Path, other: Path) -> bool:
 
 
 def _check_room(path: Path, due: int) -> None:
-    free = shutil.disk_usage(path.parent).free
+    free = shutil.disk_usage(followed(path).parent).free
     if due > free:
         raise OutputError(f"{path}: takes {due / 1e9:,.1f} GB, and the disk has {free / 1e9:,.1f} GB free")

@@ -41,20 +41,26 @@ def check_output(path: Path, *, force: bool = False) -> None:
             raise OutputError(f"{path}: is no regular file")
         if path.exists() and not force:
             raise OutputError(f"{path}: exists already; choose another name, or replace it with --force (force=True)")
-        check_parent(path)
+        check_parent(followed(path))
+
+
+def followed(path: Path) -> Path:
+    """Where a file at `path` is written: what it points to, if it is a link."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 class AtomicFile:
     """A file beside `path` that takes its place on `commit`, synced to disk, and is removed by `abort`.
 
-    Nothing is visible at `path` before the commit, and what stood there stays until then. `stream` is seekable and
-    readable.
+    Nothing is visible at `path` before the commit, and what stood there stays until then. Where `path` is a link, this
+    holds of the file that it points to, and the link stays. `stream` is seekable and readable.
     """
 
     def __init__(self, path: Path, *, force: bool = False) -> None:
         self.path = path
         self.force = force
-        self.temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        self.target = followed(path)
+        self.temporary = _beside(self.target, "tmp")
         with writing(path):
             check_output(path, force=force)
             self.stream: BinaryIO = open(self.temporary, "x+b")  # noqa: SIM115 - closed by commit or abort
@@ -65,7 +71,7 @@ class AtomicFile:
             os.fsync(self.stream.fileno())
             self.stream.close()
             check_output(self.path, force=self.force)  # it may have appeared meanwhile
-            os.replace(self.temporary, self.path)
+            os.replace(self.temporary, self.target)
 
     def abort(self) -> None:
         with suppress(OSError):  # closing flushes, which fails again on a full disk

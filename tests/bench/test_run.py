@@ -19,6 +19,7 @@ from bench_data import CORPUS, FILES, UNPAIRED, WORDS, experiment, toml
 from typer.testing import CliRunner
 
 from vec2vec.bench import Bench
+from vec2vec.bench.figures import write_figures
 from vec2vec.bench.runner import Child
 from vec2vec.cli import app
 
@@ -178,3 +179,29 @@ def test_unpaired_data_are_fitted_and_judged_without_scores(data: Path, tmp_path
 
     write_report(bench)
     assert "without truth" in (tmp_path / "out" / "tables.md").read_text()
+
+
+def test_a_folder_of_other_files_is_refused_and_left_as_it_is(data: Path, tmp_path: Path) -> None:
+    path = write(tmp_path, toml(data, FILES), experiment(data="pairs", methods=["chance"]))
+    (tmp_path / "out").mkdir()
+    assert Bench(str(path), tmp_path / "out").results() == {}
+    (tmp_path / "out" / "config.toml").write_text("my = 1")
+    said = CliRunner().invoke(app, ["bench", str(path), "--out", str(tmp_path / "out")])
+    assert said.exit_code == 2
+    assert "no benchmark's" in said.output
+    assert [one.name for one in (tmp_path / "out").iterdir()] == ["config.toml"]
+    assert (tmp_path / "out" / "config.toml").read_text() == "my = 1"
+
+
+def test_only_the_figures_of_an_earlier_report_go(data: Path, tmp_path: Path) -> None:
+    path = write(tmp_path, toml(data, FILES), experiment(data="pairs", methods=["chance"]))
+    bench = Bench(str(path), tmp_path / "out")
+    row = {"experiments": "e", "matching": "cosine", "whole": True, "direction": "forward", "fit_seconds": 1.0}
+    row |= {"source": "a", "target": "b", "scored_on": "pairs", "kind": "pairs", "top1": 0.5, "rows_source": None}
+    rows = [row | {"label": label, "pairs": 0} for label in ("one", "other")]
+    folder = tmp_path / "out" / "figures"
+    folder.parent.mkdir()
+    assert [path.name for path in write_figures(bench, rows, {}, folder)] == ["e-time.png"]
+    (folder / "mine.png").write_bytes(b"")
+    assert write_figures(bench, [], {}, folder) == []
+    assert [path.name for path in folder.iterdir()] == ["mine.png"]

@@ -13,6 +13,7 @@ import numpy as np
 from vec2vec.bench.runner import Bench
 from vec2vec.bench.tables import groups
 from vec2vec.evaluate.figures import _DOMAIN_COLOURS, _INK, _MARKERS, _QUIET, save_figure
+from vec2vec.stores import atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +24,10 @@ Panels = list[tuple[str, list[Line]]]
 
 
 def write_figures(bench: Bench, rows: Sequence[Line], results: Mapping[str, Line], folder: Path) -> list[Path]:
-    """Every figure that the results have enough for, as PNG, in reading order."""
+    """Every figure that the results have enough for, as PNG, in reading order; those of an earlier report go.
+
+    ``figures.txt`` beside the folder lists them.
+    """
     drawn: list[tuple[str, Figure]] = []
     for experiment in bench.config.experiments:
         mine = [row for row in rows if experiment.name in row["experiments"].split(",")]
@@ -36,8 +40,13 @@ def write_figures(bench: Bench, rows: Sequence[Line], results: Mapping[str, Line
         drawn += _heat_maps(experiment.name, results, mine)
     folder.mkdir(exist_ok=True)
     wanted = [folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', name)}.png" for name, _ in drawn]
+    written = folder.with_suffix(".txt")
+    earlier = written.read_text("utf8").splitlines() if written.exists() else []
     for old in set(folder.glob("*.png")) - set(wanted):
-        old.unlink()
+        if old.name in earlier:
+            old.unlink()
+    with atomic_file(written, force=True) as stream:
+        stream.write("".join(f"{path.name}\n" for path in wanted).encode())
     return [save_figure(figure, path, force=True) for path, (_, figure) in zip(wanted, drawn, strict=True)]
 
 

@@ -29,6 +29,7 @@ from vec2vec.errors import ConfigError, InputError, OutputError
 from vec2vec.machine import machine, usable_cores
 from vec2vec.stores import atomic_file
 
+GRID = "grid.json"  # what tells the folder of a benchmark from any other
 POLL = 0.05  # seconds between two looks at the children
 Line = dict[str, Any]
 
@@ -73,11 +74,12 @@ class Bench:
     Parameters
     ----------
     name : a TOML file, or the name of a shipped configuration
-    out : the folder, made when the work begins; one with results of an earlier run is gone on with
+    out : the folder, made when the work begins; one with results of an earlier run is gone on with, one with anything
+        else in it is refused
 
     Raises
     ------
-    InputError, ConfigError : what is wrong, in one line
+    InputError, ConfigError, OutputError : what is wrong, in one line
     """
 
     def __init__(self, name: str, out: str | os.PathLike[str]) -> None:
@@ -88,6 +90,8 @@ class Bench:
             raise OutputError(f"{out}: is a file; --out is the name of a folder")
         if not self.out.parent.is_dir():
             raise OutputError(f"{out}: its folder {self.out.parent} does not exist; make it first")
+        if self.out.exists() and any(self.out.iterdir()) and not (self.out / GRID).exists():
+            raise OutputError(f"{out}: has files in it that are no benchmark's; name a new or an empty folder")
         inputs = fingerprints(self.config)
         self.places = Places(self.config, inputs, self.out)
         self.grid: Grid = make_grid(self.config, inputs)
@@ -152,11 +156,10 @@ class Bench:
         if workers < 1 or (threads is not None and threads < 1):
             raise ConfigError(f"workers = {workers} and threads = {threads} must be 1 at least")
         threads = threads or max(1, usable_cores() // workers)
-        self.places.cells.mkdir(parents=True, exist_ok=True)
+        self.out.mkdir(exist_ok=True)
+        self._write(GRID, json.dumps({n: list(ids) for n, ids in self.grid.experiments.items()}, indent=1).encode())
+        self.places.cells.mkdir(exist_ok=True)
         self._write("config.toml", self.text.encode())
-        self._write(
-            "grid.json", json.dumps({n: list(ids) for n, ids in self.grid.experiments.items()}, indent=1).encode()
-        )
         self.prepare(threads * workers, report)
         check_sizes(self.places, self.grid.cells.values())
         todo = [cell for cell in chosen if self._missing(cell, retry)]

@@ -31,7 +31,7 @@ A relative path in a configuration is relative to its root, and that to the work
 
 def bench(
     config: Annotated[str, typer.Argument(metavar="CONFIG", help="A TOML file, or the name of a shipped one.")],
-    out: Annotated[Path | None, typer.Option(help="Folder of the results; one that was begun is gone on with.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results: a new one, or one that was begun.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Cells at a time.")] = 1,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of each cell; by default the cores shared out.")

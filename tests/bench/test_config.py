@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from bench_data import CORPUS, FILES, UNPAIRED, WORDS, experiment, toml
 
 from vec2vec.align.base import METHODS
 from vec2vec.bench import Bench, load_config, shipped_configs
 from vec2vec.bench.methods import BUILT_IN
-from vec2vec.errors import Vec2VecError
+from vec2vec.errors import InputError, Vec2VecError
 
 GOOD = {"data": "pairs", "methods": ["procrustes"], "pairs": [20]}
 
@@ -109,3 +110,19 @@ def test_every_fitter_of_the_library_is_built_in() -> None:
 def test_the_demo_can_run_as_it_is(tmp_path: Path) -> None:
     bench = Bench("demo", tmp_path / "out")
     assert {cell.method for cell in bench.grid.cells.values()} >= {"sinkhorn", "few-pairs", "ot-gw-low-rank", "chance"}
+
+
+@pytest.mark.parametrize(("domains", "short"), [("", "right"), ('domains = "domain"', "right and left")])
+def test_the_files_of_a_corpus_have_a_row_for_each_text(data: Path, tmp_path: Path, domains: str, short: str) -> None:
+    for name in ("left", "right"):
+        np.save(tmp_path / f"{name}.npy", np.load(data / f"{name}.npy")[: 290 if name in short else None])
+    (tmp_path / "texts.jsonl").write_bytes((data / "texts.jsonl").read_bytes())
+    text = toml(
+        tmp_path,
+        CORPUS.replace('domains = "domain"', domains),
+        experiment(data="texts", spaces=[["left", "right"]], methods=["identity"]),
+    )
+    rows = "290 rows and .*texts.jsonl.* 300" if domains else "left.npy has 300 rows and .*right.npy 290"
+    with pytest.raises(InputError, match=f"data 'texts': .*{rows}") as caught:
+        made(tmp_path, text).run()
+    assert "\n" not in str(caught.value)

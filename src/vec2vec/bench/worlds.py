@@ -17,7 +17,7 @@ from vec2vec.bench.grid import Cell
 from vec2vec.bench.places import Places
 from vec2vec.bench.prepare import known_part, most_pairs
 from vec2vec.errors import ConfigError, DimensionError, InputError
-from vec2vec.stores import parse_uri, read_vectors
+from vec2vec.stores import open_source, parse_uri, read_vectors
 from vec2vec.vectors import Float32, Int64
 
 Which = Literal["source", "target"]
@@ -109,12 +109,15 @@ def check_sizes(places: Places, cells: Iterable[Cell]) -> None:
     Raises
     ------
     ConfigError : more rows or pairs than there are
+    InputError : the files of a corpus have different numbers of rows
     """
     counts: dict[tuple[object, ...], tuple[int, int, int]] = {}
     for cell in cells:
         key = (cell.data, cell.source, cell.target, cell.source_domains, cell.target_domains, cell.score_on)
         if key not in counts:
             world = open_world(places, cell)
+            if isinstance(world, CorpusWorld):
+                world.check_rows()
             for name in cell.score_on:
                 world.truth(name)
             known = len(world.known()[0]) if cell.pairs else -1
@@ -135,6 +138,23 @@ class CorpusWorld:
 
     def __init__(self, places: Places, cell: Cell) -> None:
         self.places, self.cell = places, cell
+
+    def check_rows(self) -> None:
+        """InputError unless the two spaces, and the domains, have a row for each text of every corpus of the cell."""
+        for name in dict.fromkeys(one.partition(":")[0] for one in (self.cell.data, *self.cell.score_on)):
+            data = self._data(name)
+            if data.split == "hash":
+                continue
+            files = [self.places.vectors(name, space) for space in (self.cell.source, self.cell.target)]
+            sizes = {str(file): open_source(file).rows for file in files}
+            if data.domains is not None and data.texts is not None:
+                sizes[f"{data.texts} (its domains)"] = len(self._labels(name, "domains"))
+            (first, rows), *others = sizes.items()
+            for other, found in others:
+                if found != rows:
+                    raise InputError(
+                        f"data '{name}': {first} has {rows:,} rows and {other} {found:,}: row i of each is text i"
+                    )
 
     def side(self, which: Which) -> Rows:
         space, domains = {
@@ -210,11 +230,15 @@ class CorpusWorld:
         data = self._data(name)
         if data.domains is None or data.texts is None:
             return None
-        folder = self.places.corpus(name)
-        hashed = data.split == "hash"
-        with np.load(folder / (f"{part}.npz" if hashed else "domains.npz")) as stored:
+        if data.split == "hash":
+            return self._labels(name, part)
+        found = self._labels(name, "domains")
+        return found[_set_index(data, len(found), part, f"data '{name}'")]
+
+    def _labels(self, name: str, file: str) -> npt.NDArray[np.str_]:
+        with np.load(self.places.corpus(name) / f"{file}.npz") as stored:
             found: npt.NDArray[np.str_] = stored["names"][stored["codes"]]
-        return found if hashed else found[_set_index(data, len(found), part, f"data '{name}'")]
+        return found
 
 
 class FilesWorld:

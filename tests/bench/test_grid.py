@@ -92,7 +92,7 @@ def test_the_sets_of_a_corpus_are_disjoint_and_a_choice_of_domains_is_scored_on_
     world = CorpusWorld(places, cell)
     left, right = np.load(data / "left.npy"), np.load(data / "right.npy")
     found = {
-        "source": world.side("source").take(), "target": world.side("target").take(), "known": world.known()[0].take(),
+        "source": world.side("source").take(), "target": world.side("target").take(), "known": world.known(0)[0].take(),
     }  # fmt: skip
     truth = world.truth("texts")
     assert isinstance(truth, Truth)

@@ -18,7 +18,7 @@ from vec2vec.bench.prepare import perform_step, steps
 from vec2vec.bench.report import flatten
 from vec2vec.bench.tables import search_table
 from vec2vec.bench.work import perform
-from vec2vec.bench.worlds import check_sizes
+from vec2vec.bench.worlds import check_sizes, open_world
 from vec2vec.errors import ConfigError
 from vec2vec.settings import parse_toml
 
@@ -118,3 +118,25 @@ def test_more_rows_than_a_divided_corpus_has_are_refused_before_the_first_cell(f
         perform_step(places, step.job)
     with pytest.raises(ConfigError, match="has 150 rows on one side"):
         check_sizes(places, make_grid(config, places.inputs).cells.values())
+
+
+def test_a_seed_draws_the_same_pairs_whatever_the_most_that_are_asked_for(folder: Path) -> None:
+    drawn = {}
+    for most in (60, 90):
+        text = CONFIG.format(folder=folder)
+        text += experiment(data="texts", spaces=[["one", "two"]], methods=["ridge"], pairs=[20, most], seeds=[0, 3])
+        config = parse_config(parse_toml(text, "test"), "test")
+        places = Places(config, fingerprints(config), folder / "out")
+        for step in steps(places):
+            if not step.done:
+                perform_step(places, step.job)
+        grid = make_grid(config, places.inputs)
+        check_sizes(places, grid.cells.values())
+        drawn[most] = {
+            (cell.seed, cell.pairs): open_world(places, cell).known(cell.seed)[1].take() for cell in grid.cells.values()
+        }
+    for seed in (0, 3):
+        fewer, more = drawn[60][seed, 20], drawn[90][seed, 20]
+        assert [len(fewer), len(more)] == [60, 90]
+        np.testing.assert_array_equal(fewer, more[:60])
+    assert not np.array_equal(drawn[60][0, 20][:20], drawn[60][3, 20][:20])

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from vec2vec.bench.config import BenchConfig, CorpusData
-from vec2vec.bench.methods import find_bench_method
+from vec2vec.bench.grid import make_grid
 from vec2vec.bench.places import SETS, Places, used_spaces
 from vec2vec.errors import ConfigError, InputError
 
@@ -54,10 +54,10 @@ def steps(places: Places) -> Iterator[Step]:
         if isinstance(data, CorpusData) and data.texts is not None and (data.split == "hash" or data.domains):
             what = f"dividing {name}" if data.split == "hash" else f"reading the domains of {name}"
             yield Step(places.corpus(name), what, {"job": "corpus", "data": name})
-            count = most_pairs(config, name)
-            if data.split == "hash" and count:
-                makes = places.corpus(name) / f"{known_part(count)}.parquet"
-                yield Step(makes, f"drawing the pairs of {name}", {"job": "pairs", "data": name, "count": count})
+            for seed, count in most_pairs(config, name).items() if data.split == "hash" else ():
+                makes = places.corpus(name) / f"{known_part(count, seed)}.parquet"
+                job = {"job": "pairs", "data": name, "count": count, "seed": seed}
+                yield Step(makes, f"drawing the pairs of {name}, seed {seed}", job)
     for search in sorted(searches):
         yield Step(places.search(search), f"making the search {search}", {"job": "search", "search": search})
     for space, name in sorted(set(used_spaces(config))):
@@ -109,27 +109,25 @@ def _needed_sets(config: BenchConfig, data: str, space: str) -> list[str]:
         if experiment.data == data:
             needed |= {"source" for pair in experiment.spaces if space == pair[0]}
             needed |= {"target" for pair in experiment.spaces if space == pair[1]}
-            count = most_pairs(config, data)
-            if count:
-                needed |= {known_part(count) for pair in experiment.spaces if space in pair}
+    most = most_pairs(config, data)
+    for cell in make_grid(config).cells.values():
+        if cell.data == data and cell.pairs and space in (cell.source, cell.target):
+            needed.add(known_part(most[cell.seed], cell.seed))
     return sorted(needed)
 
 
-def known_part(count: int) -> str:
-    """The name of the set of texts that known pairs are drawn from, where a hash divides the corpus."""
-    return f"pairs-{count}"
+def known_part(count: int, seed: int) -> str:
+    """The name of the set of texts that the known pairs of a seed are taken from, where a hash divides the corpus."""
+    return f"pairs-{count}-s{seed}"
 
 
-def most_pairs(config: BenchConfig, data: str) -> int:
-    """The most known pairs that any method is given of these data."""
-    counts = [0]
-    for experiment in config.experiments:
-        if experiment.data == data:
-            for name in experiment.methods:
-                method = find_bench_method(name, config.methods)
-                if method.pairs:
-                    counts += method.entry.pairs or experiment.pairs
-    return max(counts)
+def most_pairs(config: BenchConfig, data: str) -> dict[int, int]:
+    """By seed, the most known pairs that any cell is given of these data."""
+    most: dict[int, int] = {}
+    for cell in make_grid(config).cells.values():
+        if cell.data == data and cell.pairs:
+            most[cell.seed] = max(cell.pairs, most.get(cell.seed, 0))
+    return most
 
 
 def _used_in_search(config: BenchConfig) -> set[tuple[str, str]]:
@@ -150,7 +148,7 @@ def perform_step(places: Places, job: dict[str, Any]) -> None:
     if job["job"] == "corpus":
         make_corpus(places, job["data"])
     elif job["job"] == "pairs":
-        write_known(places.corpus(job["data"]), job["count"])
+        write_known(places.corpus(job["data"]), job["count"], job["seed"])
     elif job["job"] == "search":
         make_search(places, job["search"])
     else:
@@ -198,20 +196,24 @@ def corpus_uri(config: BenchConfig, texts: str) -> str:
     return config.path(texts) if is_local(texts) else texts
 
 
-def write_known(folder: Path, count: int) -> None:
-    """A random sample of the texts of the source side once more, for the pairs that some methods are told."""
+def write_known(folder: Path, count: int, seed: int) -> None:
+    """Texts of the source side once more, for the pairs that some methods are told: the first of all in a seed's order.
+
+    The order is of all texts, so that the first n are the same whatever the count.
+    """
     import pyarrow.parquet as pq
 
+    from vec2vec.bench.worlds import PAIRS_DRAW
     from vec2vec.stores import atomic_file
 
     table = pq.read_table(folder / "source.parquet")
     if len(table) < count:
         raise InputError(f"{count:,} pairs are asked for, and the source side has {len(table):,} texts")
-    chosen = np.sort(np.random.default_rng(0).choice(len(table), count, replace=False))
+    chosen = np.random.default_rng([seed, PAIRS_DRAW]).permutation(len(table))[:count]
     if (folder / "source.npz").exists():
         with np.load(folder / "source.npz") as stored:
-            np.savez(folder / f"{known_part(count)}.npz", names=stored["names"], codes=stored["codes"][chosen])
-    with atomic_file(folder / f"{known_part(count)}.parquet", force=True) as stream:
+            np.savez(folder / f"{known_part(count, seed)}.npz", names=stored["names"], codes=stored["codes"][chosen])
+    with atomic_file(folder / f"{known_part(count, seed)}.parquet", force=True) as stream:
         pq.write_table(table.take(chosen), stream)
 
 

@@ -20,7 +20,6 @@ from vec2vec.bench.grid import Cell
 from vec2vec.bench.places import Places
 from vec2vec.bench.prepare import DOCUMENTS, QUERIES
 from vec2vec.bench.worlds import (
-    PAIRS_DRAW,
     SOURCE_DRAW,
     TARGET_DRAW,
     TRUTH_DRAW,
@@ -102,9 +101,8 @@ def run_fit(world: World, cell: Cell, threads: int) -> Maps:
     sides = [_draw(world.side("source"), cell, SOURCE_DRAW), _draw(world.side("target"), cell, TARGET_DRAW)]
     pairs = None
     if cell.pairs:
-        known = world.known()
-        chosen = np.random.default_rng([cell.seed, PAIRS_DRAW]).permutation(len(known[0]))[: cell.pairs]
-        pairs = tuple(side.take(chosen) for side in known)  # more pairs hold the fewer ones, too
+        first = np.arange(cell.pairs)  # more pairs hold the fewer ones, too
+        pairs = tuple(side.take(first) for side in world.known(cell.seed))
     started, worked = time.perf_counter(), time.process_time()
     found = fit(sides[0], sides[1], cell.runs, seed=cell.seed, pairs=pairs, threads=threads, **dict(cell.settings))
     seconds = time.perf_counter() - started

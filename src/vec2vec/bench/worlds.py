@@ -76,8 +76,8 @@ class World(Protocol):
         """The rows that may be fitted on."""
         ...
 
-    def known(self) -> tuple[Rows, Rows]:
-        """Known pairs, row-aligned; a draw takes some of them."""
+    def known(self, seed: int) -> tuple[Rows, Rows]:
+        """Known pairs, row-aligned, in the order in which a seed draws them."""
         ...
 
     def truth(self, name: str) -> Truth | Words:
@@ -113,17 +113,20 @@ def check_sizes(places: Places, cells: Iterable[Cell]) -> None:
     """
     counts: dict[tuple[object, ...], tuple[int, int, int]] = {}
     for cell in cells:
-        key = (cell.data, cell.source, cell.target, cell.source_domains, cell.target_domains, cell.score_on)
+        data = places.config.data[cell.data]
+        hashed = isinstance(data, CorpusData) and data.split == "hash"  # which has pairs of each seed's own
+        key: tuple[object, ...] = (cell.data, cell.source, cell.target, cell.source_domains, cell.target_domains)
+        key += (cell.score_on, cell.seed if hashed else None)
         if key not in counts:
             world = open_world(places, cell)
             if isinstance(world, CorpusWorld):
                 world.check_rows()
             for name in cell.score_on:
                 world.truth(name)
-            known = len(world.known()[0]) if cell.pairs else -1
+            known = len(world.known(cell.seed)[0]) if cell.pairs else -1
             counts[key] = len(world.side("source")), len(world.side("target")), known
         elif cell.pairs and counts[key][2] < 0:
-            counts[key] = (*counts[key][:2], len(open_world(places, cell).known()[0]))
+            counts[key] = (*counts[key][:2], len(open_world(places, cell).known(cell.seed)[0]))
         least = min(counts[key][:2])
         if isinstance(cell.rows, int) and cell.rows > least:
             raise ConfigError(
@@ -163,14 +166,15 @@ class CorpusWorld:
         }[which]
         return self._rows(self.cell.data, space, which, domains)
 
-    def known(self) -> tuple[Rows, Rows]:
+    def known(self, seed: int) -> tuple[Rows, Rows]:
         data = self._data(self.cell.data)
-        part = known_part(most_pairs(self.places.config, self.cell.data)) if data.split == "hash" else "source"
+        hashed = data.split == "hash"
+        part = known_part(most_pairs(self.places.config, self.cell.data)[seed], seed) if hashed else "source"
         shared = self._judged(self.cell.data)
         source, target = (
             self._rows(self.cell.data, space, part, shared) for space in (self.cell.source, self.cell.target)
         )
-        return source, target
+        return (source, target) if hashed else _shuffled(source, target, seed)
 
     def truth(self, name: str) -> Truth:
         data, _, domain = name.partition(":")
@@ -250,8 +254,8 @@ class FilesWorld:
     def side(self, which: Which) -> Rows:
         return Rows(open_rows(Path(self.places.config.path(getattr(self.data, which)))))
 
-    def known(self) -> tuple[Rows, Rows]:
-        return self._aligned(self.data.pairs)
+    def known(self, seed: int) -> tuple[Rows, Rows]:
+        return _shuffled(*self._aligned(self.data.pairs), seed)
 
     def truth(self, name: str) -> Truth:
         return Truth(*self._aligned(self.data.held_out))
@@ -280,9 +284,9 @@ class SampleWorld:
     def side(self, which: Which) -> Rows:
         return Rows(getattr(self._sample, which))
 
-    def known(self) -> tuple[Rows, Rows]:
+    def known(self, seed: int) -> tuple[Rows, Rows]:
         rows = self._halves[1]
-        return Rows(self._sample.source_eval, rows), Rows(self._sample.target_eval, rows)
+        return _shuffled(Rows(self._sample.source_eval, rows), Rows(self._sample.target_eval, rows), seed)
 
     def truth(self, name: str) -> Truth:
         rows = self._halves[0]
@@ -305,11 +309,11 @@ class WordsWorld:
     def side(self, which: Which) -> Rows:
         return Rows(self._vectors(which)[1][: self.data.fit_words])
 
-    def known(self) -> tuple[Rows, Rows]:
+    def known(self, seed: int) -> tuple[Rows, Rows]:
         assert self.data.pairs is not None
         pairs = self._pairs(self.data.pairs)
         left, right = np.array(pairs, np.int64).T
-        return Rows(self._vectors("source")[1], left), Rows(self._vectors("target")[1], right)
+        return _shuffled(Rows(self._vectors("source")[1], left), Rows(self._vectors("target")[1], right), seed)
 
     def truth(self, name: str) -> Words:
         assert self.data.dictionary is not None
@@ -417,3 +421,9 @@ def _set_index(data: CorpusData, rows: int, part: str, name: str) -> Int64:
 
 def _at(rows: Rows, positions: Int64) -> Rows:
     return Rows(rows.array, positions if rows.index is None else rows.index[positions])
+
+
+def _shuffled(source: Rows, target: Rows, seed: int) -> tuple[Rows, Rows]:
+    """Aligned rows in the order in which a seed draws them."""
+    order = np.random.default_rng([seed, PAIRS_DRAW]).permutation(len(source))
+    return _at(source, order), _at(target, order)

@@ -193,15 +193,29 @@ def test_a_folder_of_other_files_is_refused_and_left_as_it_is(data: Path, tmp_pa
     assert (tmp_path / "out" / "config.toml").read_text() == "my = 1"
 
 
+ROW = {"matching": "cosine", "whole": True, "direction": "forward", "fit_seconds": 1.0, "top1": 0.5, "pairs": 0}
+ROW |= {"experiments": "e", "source": "a", "target": "b", "scored_on": "pairs", "kind": "pairs", "rows_source": None}
+
+
 def test_only_the_figures_of_an_earlier_report_go(data: Path, tmp_path: Path) -> None:
     path = write(tmp_path, toml(data, FILES), experiment(data="pairs", methods=["chance"]))
     bench = Bench(str(path), tmp_path / "out")
-    row = {"experiments": "e", "matching": "cosine", "whole": True, "direction": "forward", "fit_seconds": 1.0}
-    row |= {"source": "a", "target": "b", "scored_on": "pairs", "kind": "pairs", "top1": 0.5, "rows_source": None}
-    rows = [row | {"label": label, "pairs": 0} for label in ("one", "other")]
+    rows = [ROW | {"label": label} for label in ("one", "other")]
     folder = tmp_path / "out" / "figures"
     folder.parent.mkdir()
     assert [path.name for path in write_figures(bench, rows, {}, folder)] == ["e-time.png"]
     (folder / "mine.png").write_bytes(b"")
     assert write_figures(bench, [], {}, folder) == []
     assert [path.name for path in folder.iterdir()] == ["mine.png"]
+
+
+def test_experiments_of_other_scripts_have_figures_of_their_own(data: Path, tmp_path: Path) -> None:
+    names = ["日本", "中国", "a b", "a_b"]
+    common = {"title": "t", "data": "pairs", "methods": ["chance"]}
+    path = write(tmp_path, toml(data, FILES), *(experiment(name=name, **common) for name in names))
+    bench = Bench(str(path), tmp_path / "out")
+    rows = [ROW | {"experiments": name, "label": label} for name in names for label in ("one", "other")]
+    (tmp_path / "out").mkdir()
+    found = write_figures(bench, rows, {}, tmp_path / "out" / "figures")
+    assert [path.name for path in found] == ["日本-time.png", "中国-time.png", "a-b-time.png", "a-b-time-2.png"]
+    assert all(path.exists() for path in found)

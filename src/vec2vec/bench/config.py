@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -17,6 +17,7 @@ Rows: TypeAlias = Annotated[int, Field(ge=10)] | Literal["all"]
 Measure = Literal["retrieval", "neighbours", "search"]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
+LONGEST_NAME = 60  # bytes; three of them and some numbers are the name of a cell's file
 
 
 class Part(BaseModel):
@@ -295,7 +296,11 @@ def _known_keys(place: Sequence[int | str]) -> list[str]:
 
 
 def _problems(config: BenchConfig) -> Iterator[str]:
-    """Names that nothing has, and what does not go together. Files and methods are checked by the runner."""
+    """Names that nothing has or that will not do, and what does not go together.
+
+    Files and methods are checked by the runner.
+    """
+    yield from _name_problems(config)
     names = [experiment.name for experiment in config.experiments]
     for name in names:
         if names.count(name) > 1:
@@ -305,6 +310,27 @@ def _problems(config: BenchConfig) -> Iterator[str]:
     for experiment in config.experiments:
         for problem in _experiment_problems(config, experiment):
             yield f"experiment '{experiment.name}': {problem}"
+
+
+def _name_problems(config: BenchConfig) -> Iterator[str]:
+    experiments = [experiment.name for experiment in config.experiments]
+    every: dict[str, Iterable[str]] = {
+        "space": config.spaces,
+        "data": config.data,
+        "method": config.methods,
+        "search": config.search,
+        "experiment": experiments,
+    }
+    for what, names in every.items():
+        for name in names:
+            if not name or "/" in name or not name.isprintable() or len(name.encode()) > LONGEST_NAME:
+                yield f"{what} {name!r}: names become names of files: without '/', and of 1 to {LONGEST_NAME} bytes"
+    for name in config.data:
+        if ":" in name:
+            yield f"data '{name}': a name has no ':', which parts data and domain in score_on"
+    for name in experiments:
+        if "," in name:
+            yield f"experiment '{name}': a name has no ',', which parts the experiments of a cell in results.parquet"
 
 
 def _search_problems(config: BenchConfig, name: str, entry: SearchEntry) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ def write_figures(bench: Bench, rows: Sequence[Line], results: Mapping[str, Line
                 drawn.append((f"{experiment.name}-{name}", figure))
         drawn += _heat_maps(experiment.name, results, mine)
     folder.mkdir(exist_ok=True)
-    wanted = [folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', name)}.png" for name, _ in drawn]
+    wanted = [folder / f"{name}.png" for name in _file_names([name for name, _ in drawn])]
     written = folder.with_suffix(".txt")
     earlier = written.read_text("utf8").splitlines() if written.exists() else []
     for old in set(folder.glob("*.png")) - set(wanted):
@@ -48,6 +49,16 @@ def write_figures(bench: Bench, rows: Sequence[Line], results: Mapping[str, Line
     with atomic_file(written, force=True) as stream:
         stream.write("".join(f"{path.name}\n" for path in wanted).encode())
     return [save_figure(figure, path, force=True) for path, (_, figure) in zip(wanted, drawn, strict=True)]
+
+
+def _file_names(names: Sequence[str]) -> list[str]:
+    """Letters and digits of any script, and - for the rest; where two would be the same, the later one has a number."""
+    found: list[str] = []
+    for name in names:
+        plain = re.sub(r"(?:[^\w.-]|_)+", "-", name)
+        free = (f"{plain}-{i}" if i > 1 else plain for i in count(1))
+        found.append(next(one for one in free if one not in found))
+    return found
 
 
 def _panels(rows: Sequence[Line]) -> Panels:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +20,7 @@ from vec2vec.bench.places import Places
 from vec2vec.bench.prepare import known_part, most_pairs
 from vec2vec.errors import ConfigError, DimensionError, InputError
 from vec2vec.stores import open_source, parse_uri, read_vectors
-from vec2vec.vectors import Float32, Int64
+from vec2vec.vectors import Float32, Int64, one_line
 
 Which = Literal["source", "target"]
 SOURCE_DRAW, TARGET_DRAW, PAIRS_DRAW, TRUTH_DRAW = range(4)  # a stream of random numbers each
@@ -350,7 +352,7 @@ def read_word_vectors(path: str, most: int) -> tuple[list[str], Float32]:
 
     Raises
     ------
-    InputError : a missing file, or a line with another number of values
+    InputError : a file that is missing, damaged or not UTF-8, or a line with another number of values
     """
     words: dict[str, None] = {}
     vectors: list[Float32] = []
@@ -378,7 +380,7 @@ def read_word_vectors(path: str, most: int) -> tuple[list[str], Float32]:
 
 
 def read_dictionary(path: str) -> list[tuple[str, str]]:
-    """The pairs of words of a dictionary, two a line; InputError for a line of any other number."""
+    """The pairs of words of a dictionary, two a line; InputError for a line of another number, or from `open_text`."""
     pairs = []
     with open_text(path) as lines:
         for number, line in enumerate(lines, 1):
@@ -391,20 +393,25 @@ def read_dictionary(path: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def open_text(path: str) -> Any:
-    """A text file, plain or as .gz."""
+@contextmanager
+def open_text(path: str) -> Iterator[TextIO]:
+    """A text file, plain or as .gz; InputError where it is missing, damaged, or not UTF-8, as it is read."""
     if not Path(path).is_file():
         raise InputError(f"{path}: there is no such file")
-    return gzip.open(path, "rt", encoding="utf8") if path.endswith(".gz") else open(path, encoding="utf8")
+    try:
+        with gzip.open(path, "rt", encoding="utf8") if path.endswith(".gz") else open(path, encoding="utf8") as lines:
+            yield lines
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8: {one_line(error)}") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read: {one_line(error)}") from error
 
 
 def open_rows(path: Path) -> npt.NDArray[Any]:
-    """The vectors of a file: an .npy stays on disk, anything else is read whole."""
+    """The vectors of a file: an .npy stays on disk, anything else is read whole; InputError as `open_source` gives."""
     if parse_uri(path).path.suffix.lower() != ".npy":
         return read_vectors(path)
-    array: npt.NDArray[Any] = np.load(path, mmap_mode="r")
-    if array.ndim != 2:
-        raise InputError(f"{path}: has shape {array.shape}, expected (rows, width)")
+    array: npt.NDArray[Any] = np.load(open_source(path).path, mmap_mode="r")
     return array
 
 

@@ -72,6 +72,16 @@ def made(folder: Path, text: str) -> Bench:
         (FILES + "[methods.'a/b']\nmethod = 'ridge'", {}, "method 'a/b': names become"),
         (FILES.replace("data.pairs", "data.'pairs:one'"), {"data": "pairs:one"}, "data 'pairs:one': a name has no ':'"),
         (CORPUS.replace("spaces.left", "spaces.'org/left'"), {"data": "texts"}, "space 'org/left': names become"),
+        (
+            CORPUS.replace("= 60", "= 10").replace('domains = "domain"', ""),
+            {"data": "texts", "spaces": [["left", "right"]]},
+            "has 10 rows to score on; 11 are needed: hold out more, or say measures = \\['retrieval'\\]",
+        ),
+        (
+            CORPUS.replace("= 60", "= 1").replace('domains = "domain"', ""),
+            {"data": "texts", "spaces": [["left", "right"]], "measures": ["retrieval"]},
+            "has 1 rows to score on; 2 are needed",
+        ),
         (WORDS, {"data": "words", "methods": ["identity"], "pairs": []}, "is for texts"),
         (WORDS, {"data": "words", "measures": ["neighbours"]}, "is for texts"),
     ],

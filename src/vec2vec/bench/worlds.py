@@ -19,6 +19,7 @@ from vec2vec.bench.grid import Cell
 from vec2vec.bench.places import Places
 from vec2vec.bench.prepare import known_part, most_pairs
 from vec2vec.errors import ConfigError, DimensionError, InputError
+from vec2vec.evaluate.retrieval import NEIGHBOURS
 from vec2vec.stores import open_source, parse_uri, read_vectors
 from vec2vec.vectors import Float32, Int64, one_line
 
@@ -110,7 +111,7 @@ def check_sizes(places: Places, cells: Iterable[Cell]) -> None:
 
     Raises
     ------
-    ConfigError : more rows or pairs than there are
+    ConfigError : more rows or pairs than there are, or too few rows to score on
     InputError : the files of a corpus have different numbers of rows
     """
     counts: dict[tuple[object, ...], tuple[int, int, int]] = {}
@@ -124,7 +125,7 @@ def check_sizes(places: Places, cells: Iterable[Cell]) -> None:
             if isinstance(world, CorpusWorld):
                 world.check_rows()
             for name in cell.score_on:
-                world.truth(name)
+                _check_truth(world.truth(name), name, cell)
             known = len(world.known(cell.seed)[0]) if cell.pairs else -1
             counts[key] = len(world.side("source")), len(world.side("target")), known
         elif cell.pairs and counts[key][2] < 0:
@@ -136,6 +137,15 @@ def check_sizes(places: Places, cells: Iterable[Cell]) -> None:
             )
         if cell.pairs > counts[key][2] >= 0:
             raise ConfigError(f"{cell.summary}: data '{cell.data}' has {counts[key][2]:,} known pairs")
+
+
+def _check_truth(truth: Truth | Words, name: str, cell: Cell) -> None:
+    rows, least = len(truth.source), NEIGHBOURS + 1 if cell.neighbours else 2
+    if isinstance(truth, Truth) and rows < least:
+        hint = ", or say measures = ['retrieval']" if cell.neighbours else ""
+        raise ConfigError(
+            f"{cell.summary}: '{name}' has {rows} rows to score on; {least} are needed: hold out more{hint}"
+        )
 
 
 class CorpusWorld:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -18,7 +19,7 @@ import pytest
 from bench_data import CORPUS, FILES, UNPAIRED, WORDS, experiment, toml
 from typer.testing import CliRunner
 
-from vec2vec.bench import Bench
+from vec2vec.bench import Bench, BenchProgress
 from vec2vec.bench.figures import write_figures
 from vec2vec.bench.runner import Child
 from vec2vec.cli import app
@@ -156,6 +157,7 @@ def test_one_cell_that_crashes_is_recorded_and_the_others_go_on(
     said = CliRunner().invoke(app, args)
     assert said.exit_code == 2
     assert "2 cells failed" in said.output
+    assert "1 of 3 cells are done" in said.output
     errors = {one["cell"]["method"]: one.get("error") for one in Bench(str(path), tmp_path / "out").results().values()}
     assert errors["chance"] is None
     assert "killed by signal 9" in errors["identity"]
@@ -165,6 +167,21 @@ def test_one_cell_that_crashes_is_recorded_and_the_others_go_on(
     CliRunner().invoke(app, [*args, "--only", "identity", "--retry"])
     again = {one["cell"]["method"]: one["status"] for one in Bench(str(path), tmp_path / "out").results().values()}
     assert again == {"ridge": "failed", "chance": "done", "identity": "done"}
+
+
+def test_cells_that_end_together_are_told_one_by_one(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, toml(data, FILES), experiment(data="pairs", methods=["chance", "identity"]))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    monkeypatch.setattr(Bench, "_start", lambda self, cell, threads, folder: Child(ended, io.BytesIO(), cell))
+    failed = {"status": "failed", "error": "no", "seconds": 1.0}
+    monkeypatch.setattr(Bench, "_finish", lambda self, child, threads, folder: failed)
+    said: list[BenchProgress] = []
+    Bench(str(path), tmp_path / "out").run(workers=2, progress=said.append)
+    told = [(one.done, one.news.partition(",")[0]) for one in said if one.news]
+    assert told == [(1, "chance"), (2, "identity")]
 
 
 def test_unpaired_data_are_fitted_and_judged_without_scores(data: Path, tmp_path: Path) -> None:

@@ -194,22 +194,25 @@ class Bench:
         total = len(self.grid.cells)
         due = {cell.id for cell in todo}
         clock = _Clock({name: found for name, found in self.results().items() if name not in due}, self.grid)
+
+        def tell(news: str = "") -> None:
+            left = clock.remaining([*waiting, *(child.cell for child in running.values())], workers)
+            now = tuple(child.cell.summary for child in running.values())
+            report(BenchProgress(clock.done, total, clock.failed, now, left, news))
+
         with tempfile.TemporaryDirectory(dir=self.out, prefix=".work-") as folder:
             try:
                 while waiting or running:
                     while waiting and len(running) < workers:
                         cell = waiting.pop(0)
                         running[cell.id] = self._start(cell, threads, Path(folder))
-                    news = ""
                     for name, child in list(running.items()):
                         if child.process.poll() is not None:
                             del running[name]
                             result = self._finish(child, threads, Path(folder))
                             clock.add(child.cell, result)
-                            news = _news(child.cell, result)
-                    left = clock.remaining([*waiting, *(child.cell for child in running.values())], workers)
-                    now = tuple(child.cell.summary for child in running.values())
-                    report(BenchProgress(clock.done, total, clock.failed, now, left, news))
+                            tell(_news(child.cell, result))
+                    tell()
                     time.sleep(POLL)
             finally:
                 for child in running.values():

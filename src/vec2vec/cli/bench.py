@@ -73,7 +73,8 @@ def bench(
         raise typer.Exit(ERROR)
     write_report(made)
     failed = [name for name, result in results.items() if result["status"] == "failed"]
-    typer.echo(f"{len(results):,} of {len(made.grid.cells):,} cells are done; tables and figures are in {out}")
+    done = len(results) - len(failed)
+    typer.echo(f"{done:,} of {len(made.grid.cells):,} cells are done; tables and figures are in {out}")
     if failed:
         say(f"{len(failed):,} cells failed ({failed[0]}: {results[failed[0]]['error']}); --retry runs them again")
         raise typer.Exit(ERROR)

@@ -236,3 +236,21 @@ def test_experiments_of_other_scripts_have_figures_of_their_own(data: Path, tmp_
     found = write_figures(bench, rows, {}, tmp_path / "out" / "figures")
     assert [path.name for path in found] == ["日本-time.png", "中国-time.png", "a-b-time.png", "a-b-time-2.png"]
     assert all(path.exists() for path in found)
+
+
+def test_dollars_in_titles_and_labels_are_no_formulas(data: Path, tmp_path: Path) -> None:
+    odd = "price $_$ x"
+    path = write(tmp_path, toml(data, FILES), experiment(title=odd, data="pairs", methods=["chance"]))
+    rows = [ROW | {"cell": "c", "source": odd, "scored_on": odd, "seed": 0, "label": label} for label in ("a", odd)]
+    rows = [
+        row | {"kind": kind, "rows_source": 9, "pairs": n}
+        for row in rows
+        for kind, n in (("unpaired", 0), ("pairs", 9))
+    ]
+    rows.append(rows[-1] | {"pairs": 19})
+    rows.append(rows[0] | {"rows_source": 19})
+    picture = {"before": [[1.0, 0.0], [0.0, 1.0]], "after": [[1.0, 0.0], [0.0, 1.0]], "domains": ["a", odd]}
+    (tmp_path / "out").mkdir()
+    bench = Bench(str(path), tmp_path / "out")
+    found = write_figures(bench, rows, {"c": {"picture": picture}}, tmp_path / "out" / "figures")
+    assert [path.name for path in found] == ["e-rows.png", "e-pairs.png", "e-time.png", "e-cosines-price-x-b.png"]

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -159,6 +160,90 @@ def test_a_snapshot_without_weights_is_not_taken(hub: Path) -> None:
     (hub / "model.safetensors").unlink()
     with pytest.raises(InputError, match="hf download intfloat/e5-base-v2"):
         get_encoder("e5")
+
+
+@pytest.mark.parametrize("missing", ["1_Pooling", "modules.json", "tokenizer*"])
+def test_a_partial_snapshot_is_not_taken_where_the_hub_cannot_complete_it(hub: Path, missing: str) -> None:
+    """As transformers leave one: without what sentence-transformers adds, and so with another pooling."""
+    for path in hub.glob(missing):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(InputError, match=r"as a whole, and .* cannot be reached.*hf download intfloat/e5-base-v2"):
+        get_encoder("e5")
+
+
+def test_a_module_without_files_may_be_missing(hub: Path, models: Path) -> None:
+    """Git keeps no empty folders, so that those of `Normalize` are not on the hub."""
+    shutil.rmtree(hub)
+    shutil.copytree(models / "cls", hub)
+    shutil.rmtree(hub / "2_Normalize", ignore_errors=True)
+    assert locate("e5", EncoderOptions()).folder == hub
+
+
+def cached_model(cache: Path, folder: Path, commit: str = "c0ffee") -> Path:
+    """The snapshot of someone/model in the cache."""
+    snapshot = cache / "models--someone--model" / "snapshots" / commit
+    shutil.copytree(folder, snapshot)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text(commit)
+    return snapshot
+
+
+def test_a_snapshot_without_modules_is_warned_of_where_nothing_says_that_it_has_none(hub: Path, models: Path) -> None:
+    (cached_model(hub.parents[2], models / "mean") / "modules.json").unlink()
+    with pytest.warns(Vec2VecWarning, match=r"no modules\.json.*pooled by the mean.*hf download someone/model$"):
+        encoder = get_encoder("someone/model")
+    theirs = library_model(models / "mean").encode(TEXTS)
+    np.testing.assert_allclose(encode(encoder, TEXTS), theirs, atol=2e-6)
+
+
+class Online:
+    """The hub in reach: it has all files of a folder, as the one commit of any model."""
+
+    def __init__(self, folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.cache, self.asked = folder, cache, 0
+        self.cached = huggingface_hub.snapshot_download
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", self.download)
+        monkeypatch.setattr(huggingface_hub.HfApi, "model_info", self.info)
+
+    def info(self, hub_id: str, *, revision: str | None, timeout: float) -> None:
+        assert timeout <= 5
+        self.asked += 1
+
+    def download(self, hub_id: str, *, revision: str | None, local_files_only: bool, **more: Any) -> str:
+        if local_files_only:
+            return self.cached(hub_id, revision=revision, local_files_only=True, **more)
+        snapshot = self.cache / f"models--{hub_id.replace('/', '--')}" / "snapshots" / (revision or "c0ffee")
+        shutil.copytree(self.folder, snapshot, dirs_exist_ok=True)
+        return str(snapshot)
+
+
+@pytest.mark.parametrize("cached", ["nothing", "part", "all"])
+def test_a_snapshot_is_completed_from_the_hub(
+    hub: Path, models: Path, monkeypatch: pytest.MonkeyPatch, cached: str
+) -> None:
+    cache = hub.parents[2]
+    if cached != "nothing":
+        snapshot = cached_model(cache, models / "cls")
+    if cached == "part":
+        (snapshot / "modules.json").unlink()
+        shutil.rmtree(snapshot / "1_Pooling")
+    online = Online(models / "cls", cache, monkeypatch)
+    encoder = get_encoder("someone/model")
+    assert (online.asked, encoder.identity.revision) == (1, "c0ffee")
+    np.testing.assert_allclose(encode(encoder, TEXTS), library_model(models / "cls").encode(TEXTS), atol=2e-6)
+
+
+def test_a_commit_that_is_whole_in_the_cache_is_not_asked_for(
+    hub: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = cached_model(hub.parents[2], models / "cls", "c0ffee" + 34 * "0")
+    online = Online(models / "cls", hub.parents[2], monkeypatch)
+    assert locate("someone/model", EncoderOptions(revision=snapshot.name)).folder == snapshot
+    assert online.asked == 0
+    shutil.rmtree(snapshot / "1_Pooling")
+    assert locate("someone/model", EncoderOptions(revision=snapshot.name)).folder == snapshot
+    assert online.asked == 1
+    assert (snapshot / "1_Pooling").is_dir()
 
 
 @pytest.mark.parametrize("name", ["nomic", "jina"])

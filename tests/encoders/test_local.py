@@ -352,6 +352,18 @@ def test_a_folder_that_is_not_there(name: str) -> None:
         get_encoder(name)
 
 
+def test_a_folder_does_not_hide_an_encoder_of_its_name(
+    hub: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the output of `vec2vec embed --encoder e5 --out e5` would."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("e5", "mine"):
+        shutil.copytree(models / "static", name)
+    assert locate("e5", EncoderOptions()).folder == hub
+    for name in ("./e5", "mine"):
+        assert locate(name, EncoderOptions()).family() == "static"
+
+
 def test_a_folders_revision_is_its_contents(models: Path, tmp_path: Path) -> None:
     shutil.copytree(models / "static", tmp_path / "static")
     first = locate(str(models / "static"), EncoderOptions())

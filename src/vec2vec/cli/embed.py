@@ -16,7 +16,7 @@ EXAMPLES = """[bold]Examples[/bold]
 
 vec2vec embed texts.jsonl --encoder minilm --out minilm.parquet
 
-vec2vec embed passages.csv::body --encoder e5 --out e5 --max-tokens 128
+vec2vec embed passages.csv::body --encoder e5 --out passages-e5 --max-tokens 128
 
 vec2vec embed photos/ --encoder clip --out photos.npy
 

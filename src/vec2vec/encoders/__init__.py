@@ -31,8 +31,9 @@ def get_encoder(name: str, **options: Any) -> Encoder:
 
     Parameters
     ----------
-    name : a name in `ENCODERS` ("minilm"), a folder that sentence-transformers or model2vec saved, a hub id,
-        "openai:MODEL", or the URL of an OpenAI-compatible endpoint with its model, "http://localhost:8000/v1::MODEL"
+    name : a name in `ENCODERS` ("minilm"), a folder that sentence-transformers or model2vec saved ("./minilm", if it
+        has a name of these), a hub id, "openai:MODEL", or the URL of an OpenAI-compatible endpoint with its model,
+        "http://localhost:8000/v1::MODEL"
     **options : see `EncoderOptions`
 
     Raises

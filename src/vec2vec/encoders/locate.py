@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vec2vec.encoders.base import EncoderOptions, folder_hash
-from vec2vec.encoders.registry import BY_ID, EncoderCard, Family, find_card, unknown_encoder
+from vec2vec.encoders.registry import BY_ID, ENCODERS, EncoderCard, Family, find_card, unknown_encoder
 from vec2vec.errors import InputError, Vec2VecWarning
 from vec2vec.vectors import one_line
 
@@ -72,7 +72,8 @@ def locate(name: str, options: EncoderOptions) -> Located:
 
     Parameters
     ----------
-    name : a name of the registry, a folder, or a hub id
+    name : a name of the registry, a folder (written as ./NAME if it is called as the registry calls an encoder), or a
+        hub id
 
     Raises
     ------
@@ -80,7 +81,7 @@ def locate(name: str, options: EncoderOptions) -> Located:
     InputError : a model that is neither here nor to be had; the message has the command that fetches it
     """
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if name not in ENCODERS and folder.is_dir():
         if not any(folder.iterdir()):
             raise InputError(f"{folder}: is an empty folder, where a model is expected")
         return Located(folder.resolve().name, folder, folder_hash(folder), None)

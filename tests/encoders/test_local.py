@@ -320,6 +320,7 @@ def test_coarse_products_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"max_tokens": -1}, ConfigError, "max_tokens = -1 will not do"),
         ({"device": "tpu"}, ConfigError, "no device 'tpu'"),
         ({"prompt": "passage"}, ConfigError, "prompt = 'passage' will not do"),
+        ({"revision": "v1"}, ConfigError, "has no use for revision"),
         ({"backend": "onnx"}, MissingExtraError, r"pip install 'vec2vec\[onnx\]'"),
     ],
 )

@@ -11,7 +11,7 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
-from vec2vec.encoders.base import EncoderOptions, folder_hash
+from vec2vec.encoders.base import EncoderOptions, folder_hash, refuse_options
 from vec2vec.encoders.registry import BY_ID, ENCODERS, EncoderCard, Family, find_card, unknown_encoder
 from vec2vec.errors import InputError, Vec2VecWarning
 from vec2vec.vectors import one_line
@@ -77,11 +77,12 @@ def locate(name: str, options: EncoderOptions) -> Located:
 
     Raises
     ------
-    ConfigError : a name that is none of these
+    ConfigError : a name that is none of these, or a revision of a folder
     InputError : a model that is neither here nor to be had; the message has the command that fetches it
     """
     folder = Path(name).expanduser()
     if name not in ENCODERS and folder.is_dir():
+        refuse_options(name, options, ("revision",))
         if not any(folder.iterdir()):
             raise InputError(f"{folder}: is an empty folder, where a model is expected")
         return Located(folder.resolve().name, folder, folder_hash(folder), None)

@@ -272,6 +272,10 @@ def test_other_texts_are_not_mixed_in(models: Path, tmp_path: Path, small_window
     write_jsonl(source, ["changed", *TEXTS[1:]])
     with pytest.raises(InputError, match=r"not those that .*part-00000.parquet was made from"):
         embed_file(source, tmp_path / "out", static)
+    write_jsonl(source, TEXTS[:40])
+    report = embed_file(source, tmp_path / "out", static, force=True)
+    assert (report.rows, report.resumed) == (40, 0)
+    np.testing.assert_array_equal(read_vectors(tmp_path / "out"), encode(static.inner, TEXTS[:40]))
 
 
 def test_force_goes_on_with_what_fits(models: Path, tmp_path: Path, small_windows: None, static: Counting) -> None:

@@ -95,7 +95,7 @@ def embed(
     ] = BadTexts.error,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither keep vectors nor use those kept.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace the output; start over what was begun with other settings.")
+        bool, typer.Option("--force", help="Replace the output; start over what was begun otherwise.")
     ] = False,
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit on the hub.", rich_help_panel=HERE)

@@ -22,7 +22,7 @@ from vec2vec.errors import ConfigError, InputError, OutputError, Vec2VecWarning
 from vec2vec.vectors import Float32
 
 if TYPE_CHECKING:
-    from vec2vec.encoders.shards import Parts
+    from vec2vec.encoders.shards import Part, Parts
 
 WINDOW = 4096  # records that are sorted by length together, and then written as one part
 COLUMN_SUFFIXES = (".parquet", ".jsonl")
@@ -159,7 +159,7 @@ def embed_file(
     source, images = open_texts(texts, on_bad_rows=on_bad_rows)
     total = _count(texts, source)
     made = _encoder(encoder, options)
-    if force and target.stale(made.identity):
+    if force and target.stale(made.identity, source):
         remove_parts(target.parts)
     fresh = not target.parts.exists()
     parts = Parts(target.parts, made.identity, foreign="choose another --out")
@@ -341,16 +341,17 @@ class _Target:
                     f"{self.path}: is done already; choose another name, or replace it with --force (force=True)"
                 )
 
-    def stale(self, identity: Identity) -> bool:
-        """Whether what is there cannot be gone on with: it is complete, or of other settings, or damaged."""
+    def stale(self, identity: Identity, source: Records) -> bool:
+        """Whether what is there cannot be gone on with: it is complete, of other settings or texts, or damaged."""
         from vec2vec.encoders.shards import Parts
 
         if not self.parts.exists():
             return False
         try:
-            return Parts(self.parts, identity, foreign="choose another --out").complete
+            parts = Parts(self.parts, identity, foreign="choose another --out")
         except (OutputError, InputError):
             return True
+        return parts.complete or _other_part(source.records(), parts) is not None
 
     def finish(self, parts: Parts, *, force: bool) -> None:
         """Mark a folder as complete; make a file from the parts, and remove them."""
@@ -411,17 +412,25 @@ def _windows(records: Iterator[Record], size: int) -> Iterator[list[Record]]:
         yield window
 
 
-def _skip(records: Iterator[Record], parts: Parts, run: _Run) -> int:
-    """Pass over the records that parts exist of, and see that they are the same; how many rows those parts have."""
+def _other_part(records: Iterator[Record], parts: Parts) -> Part | None:
+    """Pass over the records that parts exist of; the first part that was made from others."""
     from vec2vec.encoders.shards import records_digest
 
     for part in parts.parts:
-        passed = list(islice(records, part.records))
-        if records_digest(passed) != part.digest:
-            raise InputError(
-                f"{run.name}: its texts are not those that {part.path} was made from; choose another --out, or start "
-                "over with --force (force=True)"
-            )
+        if records_digest(list(islice(records, part.records))) != part.digest:
+            return part
+    return None
+
+
+def _skip(records: Iterator[Record], parts: Parts, run: _Run) -> int:
+    """Pass over the records that parts exist of, and see that they are the same; how many rows those parts have."""
+    other = _other_part(records, parts)
+    if other is not None:
+        raise InputError(
+            f"{run.name}: its texts are not those that {other.path} was made from; choose another --out, or start "
+            "over with --force (force=True)"
+        )
+    for part in parts.parts:
         run.before += part.records
         run.count_zeros(part.records - part.rows, "in an earlier run")
     return parts.rows

@@ -132,10 +132,11 @@ def test_a_cache_that_cannot_be_kept_is_warned_of(
 def test_the_cache_outlives_a_killed_process(static: Counting, caches: Path) -> None:
     caches.mkdir()
     cache = VectorCache(caches / "c.sqlite", static.identity)
-    cache._committed = 0.0  # long ago
     cache.put([b"a" * 16], np.ones((1, 16), np.float32))
     other = VectorCache(caches / "c.sqlite", static.identity)
     assert other.get([b"a" * 16, b"b" * 16])[b"a" * 16].tolist() == [1] * 16
+    other.put([b"b" * 16], np.ones((1, 16), np.float32))  # the first one holds no lock
+    assert len(cache.get([b"a" * 16, b"b" * 16])) == 2
     cache.close()
     other.close()
 

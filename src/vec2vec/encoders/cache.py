@@ -7,7 +7,6 @@ import json
 import os
 import re
 import sqlite3
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,6 @@ from vec2vec.errors import InputError, Vec2VecWarning
 from vec2vec.vectors import Float32, one_line
 
 ASK = 500  # keys in one query
-COMMIT_SECONDS = 1.0
 
 
 def cache_folder() -> Path:
@@ -42,7 +40,7 @@ def item_key(item: Item) -> bytes:
 
 
 class VectorCache:
-    """Vectors by key, of one width. A process that is killed loses those of the last second at most.
+    """Vectors by key, of one width. A process that is killed loses none of those that were put there.
 
     Parameters
     ----------
@@ -53,7 +51,6 @@ class VectorCache:
     def __init__(self, path: Path | None, identity: Identity) -> None:
         self.path = path
         self.width = identity.dimensions
-        self._committed = time.monotonic()
         with self._errors():
             self._base = sqlite3.connect("" if path is None else path, timeout=60)
             self._base.execute("PRAGMA journal_mode=WAL")
@@ -77,17 +74,14 @@ class VectorCache:
         return found
 
     def put(self, keys: Sequence[bytes], vectors: Float32) -> None:
-        """Keep vectors; on disk within a second, or when `close` is called."""
+        """Keep vectors, each call in a transaction of its own: other processes write between them."""
         rows = zip(keys, (row.tobytes() for row in vectors.astype("<f4", copy=False)), strict=True)
         with self._errors():
             self._base.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", rows)
-            if time.monotonic() - self._committed > COMMIT_SECONDS:
-                self._base.commit()
-                self._committed = time.monotonic()
+            self._base.commit()
 
     def close(self) -> None:
         with self._errors():
-            self._base.commit()
             self._base.close()
 
     @contextmanager

@@ -326,6 +326,26 @@ def test_an_output_that_exists(tmp_path: Path, static: Counting) -> None:
         embed_file(source, tmp_path / "file", static)
 
 
+def test_the_input_is_not_replaced(models: Path, tmp_path: Path, static: Counting) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl")
+    (tmp_path / "link.jsonl").symlink_to(source)
+    (tmp_path / "out").mkdir()
+    part = tmp_path / "out" / "part-00000.parquet"
+    pq.write_table(pa.table({"text": TEXTS}), part)
+    for texts, out, message in (
+        (source, source, "is the input itself"),
+        (f"{source}::text", tmp_path / "link.jsonl", "is the input itself"),
+        (part, tmp_path / "out", "has the input in it"),
+    ):
+        before = {path: path.read_bytes() for path in (source, part)}
+        with pytest.raises(OutputError, match=message):
+            embed_file(texts, out, static, force=True)
+        assert before == {path: path.read_bytes() for path in (source, part)}
+    with pytest.raises(OutputError, match="is the input itself"):
+        embed_file(models / "images", models / "images", str(models / "clip"))
+    assert static.seen == []
+
+
 RUN = """
 import sys
 from vec2vec.encoders import embed_file, embedding

@@ -147,7 +147,7 @@ def embed_file(
 
     Raises
     ------
-    OutputError : `out` exists, cannot be written, or was begun with other settings
+    OutputError : `out` exists, is the input or has it in it, cannot be written, or was begun with other settings
     InputError : a bad row under on_bad_rows="error", texts that are not those it was begun with, or what
         `get_encoder` raises
     """
@@ -157,6 +157,7 @@ def embed_file(
     target = _Target.of(out)
     target.check(force=force)
     source, images = open_texts(texts, on_bad_rows=on_bad_rows)
+    target.refuse_input(source.name)
     total = _count(texts, source)
     made = _encoder(encoder, options)
     if force and target.stale(made.identity, source):
@@ -340,6 +341,16 @@ class _Target:
                 raise OutputError(
                     f"{self.path}: is done already; choose another name, or replace it with --force (force=True)"
                 )
+
+    def refuse_input(self, name: str) -> None:
+        """Raises OutputError if the input is the output, or lies in it."""
+        given = Path(name)
+        if not given.exists():
+            return
+        if self.path.exists() and self.path.samefile(given):
+            raise OutputError(f"{self.path}: is the input itself; choose another name for the output")
+        if {self.path.resolve(), self.parts.resolve()} & set(given.resolve().parents):
+            raise OutputError(f"{self.path}: has the input in it; choose another name for the output")
 
     def stale(self, identity: Identity, source: Records) -> bool:
         """Whether what is there cannot be gone on with: it is complete, of other settings or texts, or damaged."""

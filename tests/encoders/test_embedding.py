@@ -285,6 +285,27 @@ def test_force_goes_on_with_what_fits(models: Path, tmp_path: Path, small_window
     assert embed_file(source, tmp_path / "out", static, force=True).resumed == 0  # it was complete: all anew
 
 
+def test_a_complete_folder_stays_until_another_takes_its_place(
+    models: Path, tmp_path: Path, small_windows: None, static: Counting
+) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl")
+    out, hidden = tmp_path / "out", tmp_path / ".out.parts"
+    embed_file(source, out, static)
+    write_jsonl(source, TEXTS[::-1])
+    for after, begun in ((-1, False), (50, True)):
+        with pytest.raises(KeyboardInterrupt):
+            embed_file(source, out, Interrupted(models / "static", after), force=True, cache=False)
+        np.testing.assert_array_equal(read_vectors(out), encode(static.inner, TEXTS))
+        assert hidden.exists() == begun
+    assert embed_file(source, out, static, force=True).resumed == 48
+    np.testing.assert_array_equal(read_vectors(out), encode(static.inner, TEXTS[::-1]))
+    assert {path.name for path in tmp_path.iterdir()} == {"in.jsonl", "out", "cache"}
+    (out / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match=r"has .thesis\.txt. in it"):
+        embed_file(source, out, static, force=True)
+    assert not hidden.exists()
+
+
 @pytest.mark.parametrize("damage", ["truncated", "missing", "foreign"])
 def test_damaged_parts_are_found(
     models: Path, tmp_path: Path, small_windows: None, static: Counting, damage: str

@@ -140,8 +140,10 @@ def embed_file(
         or a folder of images
     out : .parquet or .jsonl (with ids, labels and splits), .npy, .npz or .safetensors (vectors only, with a `.json`
         beside it that says what they are); or, without a suffix, a folder of Parquet parts. Rows stand in the order
-        of the input. Parts of a file that is not done yet are in a hidden folder beside it, `.NAME.parts`.
-    force : replace what is at `out`, and start over where it was begun with other settings or texts
+        of the input. Parts of a file that is not done yet are in a hidden folder beside it, `.NAME.parts`, and so are
+        those of a folder that replaces a complete one.
+    force : replace what is at `out`, once the new one is complete; start over what was begun with other settings or
+        texts
 
     Other parameters are those of `embed`.
 
@@ -294,27 +296,31 @@ class _Target:
     ----------
     uri : as given
     path : the file or folder
-    parts : the folder of parts: `path` itself, or a hidden one beside it
+    parts : the folder of parts: `path` itself; or a hidden one beside it, for a file, or where `path` is complete
+    is_folder : `path` is to be a folder
     """
 
     uri: str
     path: Path
     parts: Path
+    is_folder: bool
 
     @classmethod
     def of(cls, out: str | os.PathLike[str]) -> _Target:
         from vec2vec.stores import parse_uri
+        from vec2vec.stores.atomic import writing
+        from vec2vec.stores.parquet_folder import COMPLETE
 
         uri = os.fspath(out)
         path = Path(uri).expanduser()
-        if path.suffix == "" and "::" not in uri:
-            return cls(uri, path, path)
-        path = parse_uri(uri).path
-        return cls(uri, path, path.with_name(f".{path.name}.parts"))
-
-    @property
-    def is_folder(self) -> bool:
-        return self.path == self.parts
+        if path.suffix or "::" in uri:
+            path = parse_uri(uri).path
+            return cls(uri, path, path.with_name(f".{path.name}.parts"), False)
+        with writing(path):
+            if not (path / COMPLETE).exists():
+                return cls(uri, path, path, True)
+            real = path.resolve()
+        return cls(uri, path, real.with_name(f".{real.name}.parts"), True)
 
     @property
     def sidecar(self) -> Path:
@@ -323,9 +329,9 @@ class _Target:
 
     def check(self, *, force: bool) -> None:
         """Raises OutputError if nothing could be written there: before the work, not after it."""
+        from vec2vec.encoders.shards import check_parts
         from vec2vec.stores import check_output
         from vec2vec.stores.atomic import writing
-        from vec2vec.stores.parquet_folder import COMPLETE
 
         if not self.is_folder:
             check_output(self.path, force=force)
@@ -337,10 +343,12 @@ class _Target:
                 raise OutputError(f"{self.path}: is a file; name a folder, or a file with a suffix such as .parquet")
             if not self.path.parent.is_dir():
                 raise OutputError(f"{self.path}: its folder {self.path.parent} does not exist; make it first")
-            if (self.path / COMPLETE).exists() and not force:
-                raise OutputError(
-                    f"{self.path}: is done already; choose another name, or replace it with --force (force=True)"
-                )
+            if self.parts != self.path:
+                if not force:
+                    raise OutputError(
+                        f"{self.path}: is done already; choose another name, or replace it with --force (force=True)"
+                    )
+                check_parts(self.path)
 
     def refuse_input(self, name: str) -> None:
         """Raises OutputError if the input is the output, or lies in it."""
@@ -353,7 +361,7 @@ class _Target:
             raise OutputError(f"{self.path}: has the input in it; choose another name for the output")
 
     def stale(self, identity: Identity, source: Records) -> bool:
-        """Whether what is there cannot be gone on with: it is complete, of other settings or texts, or damaged."""
+        """Whether parts that are there cannot be gone on with: they are of other settings or texts, or damaged."""
         from vec2vec.encoders.shards import Parts
 
         if not self.parts.exists():
@@ -362,17 +370,22 @@ class _Target:
             parts = Parts(self.parts, identity, foreign="choose another --out")
         except (OutputError, InputError):
             return True
-        return parts.complete or _other_part(source.records(), parts) is not None
+        return _other_part(source.records(), parts) is not None
 
     def finish(self, parts: Parts, *, force: bool) -> None:
-        """Mark a folder as complete; make a file from the parts, and remove them."""
-        if self.is_folder:
-            parts.finish()
-            return
-        from vec2vec.encoders.shards import embedding_metadata, remove_parts
+        """Mark a folder as complete, and put it in its place; make a file from the parts, and remove them."""
+        from vec2vec.encoders.shards import check_parts, embedding_metadata, remove_parts
         from vec2vec.stores import atomic_file, open_sink
+        from vec2vec.stores.atomic import take_place, writing
         from vec2vec.vectors import VectorBatch
 
+        if self.is_folder:
+            parts.finish()
+            if self.parts != self.path:
+                check_parts(self.path)
+                with writing(self.path):
+                    take_place(self.parts, self.path.resolve())
+            return
         metadata = embedding_metadata(parts.identity)
         with_columns = self.path.suffix.lower() in COLUMN_SUFFIXES
         start = 0

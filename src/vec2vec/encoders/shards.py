@@ -137,15 +137,8 @@ class Parts:
         return Part(path, int(tree["records"]), rows, str(tree["digest"]))
 
 
-def remove_parts(folder: Path) -> None:
-    """Remove a folder of parts. Nothing but what `Parts` writes is ever removed.
-
-    Raises
-    ------
-    OutputError : there is something else in it
-    """
-    if not folder.exists():
-        return
+def check_parts(folder: Path) -> None:
+    """Raises OutputError if there is something else than parts in a folder, so that it cannot be removed."""
     strange = [
         path.name
         for path in sorted(folder.iterdir())
@@ -153,8 +146,14 @@ def remove_parts(folder: Path) -> None:
     ]
     if strange:
         raise OutputError(f"{folder}: has '{strange[0]}' in it, which is no part of an embedding; it is left alone")
-    with writing(folder):
-        shutil.rmtree(folder)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove a folder of parts, if there is one. Nothing but what `Parts` writes is ever removed: see `check_parts`."""
+    if folder.exists():
+        check_parts(folder)
+        with writing(folder):
+            shutil.rmtree(folder)
 
 
 def to_table(records: Sequence[Record], vectors: Float32) -> pa.Table:

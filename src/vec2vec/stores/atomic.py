@@ -108,7 +108,7 @@ def atomic_folder(path: Path, check: Callable[[Path], None]) -> Iterator[Path]:
             temporary.mkdir()
             yield temporary
             check(path)  # something may have appeared meanwhile
-            _take_place(temporary, path)
+            take_place(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -121,7 +121,8 @@ def check_parent(path: Path) -> None:
         raise OutputError(f"{path}: its folder {path.parent} cannot be written to")
 
 
-def _take_place(temporary: Path, path: Path) -> None:
+def take_place(temporary: Path, path: Path) -> None:
+    """Move a folder to `path` (absolute); an old one there goes only once it stands."""
     if not path.exists():
         os.rename(temporary, path)
         return

@@ -423,7 +423,7 @@ def test_an_endpoint_that_fails_in_the_middle_loses_nothing(tmp_path: Path, smal
         options = {"batch_rows": 4, "concurrency": 1, "retries": 0}
         encoder = get_encoder(f"{endpoint.url}::m", **options)
         endpoint.replies = [None] * 10 + [Reply(500)]
-        with pytest.raises(InputError, match="HTTP 500; gave up after 1 tries"):
+        with pytest.raises(InputError, match=r"from id 't40' on: .* 4 texts\): HTTP 500; gave up after 1 tries"):
             embed_file(source, tmp_path / "out", encoder)
         for thread in threading.enumerate():
             if thread.name.startswith("embeddings"):

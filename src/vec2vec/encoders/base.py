@@ -113,6 +113,19 @@ class Identity:
         return [f"{key} {other.get(key)!r} there, {mine.get(key)!r} now" for key in keys]
 
 
+class ItemsError(InputError):
+    """Items that an encoder could not embed.
+
+    Attributes
+    ----------
+    first : the position of the first of them
+    """
+
+    def __init__(self, message: str, first: int) -> None:
+        super().__init__(message)
+        self.first = first
+
+
 class Encoder(Protocol):
     """Texts (or images) to vectors.
 
@@ -137,7 +150,8 @@ class Encoder(Protocol):
 
         Raises
         ------
-        InputError : an item that cannot be embedded, or an endpoint that does not answer as it should
+        InputError : an item that cannot be embedded, or an endpoint that does not answer as it should (an ItemsError
+            where that is known of some of the items)
         """
         ...
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vec2vec.datasets import Record, Tally
-from vec2vec.encoders.base import Encoder, Identity, make_options
+from vec2vec.encoders.base import Encoder, Identity, ItemsError, make_options
 from vec2vec.encoders.cache import VectorCache, item_key, open_cache
 from vec2vec.encoders.inputs import InMemory, OnBadRows, Records, as_item, open_texts
 from vec2vec.errors import ConfigError, InputError, OutputError, Vec2VecWarning
@@ -235,12 +235,15 @@ class _Run:
         fresh = np.empty((len(missing), self.encoder.width), np.float32)
         done = len(window) - len(missing)
         self._show(done)
-        for positions, vectors in self.encoder.batches([items[i] for i in missing]):
-            self._refuse_nan(vectors, [window[missing[p]] for p in positions])
-            fresh[positions] = vectors
-            self.cache.put([keys[missing[p]] for p in positions], vectors)
-            done += len(positions)
-            self._show(done)
+        try:
+            for positions, vectors in self.encoder.batches([items[i] for i in missing]):
+                self._refuse_nan(vectors, [window[missing[p]] for p in positions])
+                fresh[positions] = vectors
+                self.cache.put([keys[missing[p]] for p in positions], vectors)
+                done += len(positions)
+                self._show(done)
+        except ItemsError as error:
+            raise InputError(f"{self.name}: from id {window[missing[error.first]].id!r} on: {error}") from error
         place = {keys[i]: row for row, i in enumerate(missing)}
         out = np.stack([fresh[place[key]] if key in place else known[key] for key in keys])
         self.records += len(window)

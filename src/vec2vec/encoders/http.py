@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from vec2vec.encoders.base import EncoderOptions, Identity, Item, refuse_options
+from vec2vec.encoders.base import EncoderOptions, Identity, Item, ItemsError, refuse_options
 from vec2vec.encoders.registry import find_card
 from vec2vec.errors import ConfigError, DimensionError, InputError
 from vec2vec.vectors import Float32, Int64, one_line
@@ -111,12 +111,12 @@ class HttpEncoder:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _request(self, texts: list[str], first: int, stop: threading.Event | None = None) -> Float32:
-        """(k, width) float32: one request, tried again where that may help. `first` is the row that errors name."""
+        """(k, width) float32: one request, tried again where that may help. `first` is the first text's position."""
         payload: dict[str, Any] = {"model": self.model, "input": texts, "encoding_format": "float"}
         if self.options.dimensions is not None:
             payload["dimensions"] = self.options.dimensions
         body = json.dumps(payload).encode()
-        where = f"{self.url} ({self.model}; {len(texts)} texts from the {first + 1:,}. on)"
+        where = f"{self.url} ({self.model}; {len(texts)} texts)"
         attempt = 0
         while True:
             self._pace.wait(stop)
@@ -124,11 +124,11 @@ class HttpEncoder:
             if isinstance(outcome, bytes):
                 return self._vectors(outcome, len(texts))
             if not outcome.for_now:
-                raise InputError(f"{where}: {outcome.message}")
+                raise ItemsError(f"{where}: {outcome.message}", first)
             if attempt == self.options.retries:
-                raise InputError(f"{where}: {outcome.message}; gave up after {attempt + 1} tries; {KEPT}")
+                raise ItemsError(f"{where}: {outcome.message}; gave up after {attempt + 1} tries; {KEPT}", first)
             if (outcome.after or 0.0) > LONGEST_WAIT:
-                raise InputError(f"{where}: {outcome.message}; it asks to wait {outcome.after:,.0f} s; {KEPT}")
+                raise ItemsError(f"{where}: {outcome.message}; it asks to wait {outcome.after:,.0f} s; {KEPT}", first)
             self._pace.hold(_delay(outcome, attempt))
             attempt += 1
 

@@ -471,15 +471,16 @@ def test_bad_texts_in_a_file_are_counted(static: Counting, tmp_path: Path) -> No
 
 
 def test_a_text_of_unknown_words_has_no_vector(static: Counting, tmp_path: Path, small_windows: None) -> None:
-    texts = [*TEXTS[:20], "xyzzy plugh", *TEXTS[20:40]]
+    texts = [*TEXTS[:20], "xyzzy plugh", *TEXTS[20:40], TEXTS[0]]
     with pytest.raises(InputError, match="the text of id '20' has no token that the encoder knows"):
         vec2vec.embed(texts, static)
     source = write_jsonl(tmp_path / "in.jsonl", texts)
-    report = embed_file(source, tmp_path / "out.parquet", static, on_bad_rows="skip")
-    assert (report.rows, report.skipped) == (40, 1)
+    report = embed_file(source, tmp_path / "out.parquet", static, on_bad_rows="skip", cache=False)
+    assert (report.rows, report.skipped) == (41, 1)
+    assert (report.embedded, report.cached) == (41, 1)  # the one without a vector was embedded, too
     assert "no token of it is known" in report.summary
     ids = pq.read_table(tmp_path / "out.parquet").column("id").to_pylist()
-    assert ids == [f"t{i}" for i in range(41) if i != 20]
+    assert ids == [f"t{i}" for i in range(42) if i != 20]
 
 
 @pytest.mark.parametrize("out", ["out", "out.npy"])

@@ -187,7 +187,7 @@ def embed_file(
         rows=parts.rows,
         resumed=resumed,
         embedded=run.embedded,
-        cached=run.rows - run.embedded,
+        cached=run.cached,
         skipped=tally.bad,
         summary=tally.summary(),
         seconds=time.perf_counter() - started,
@@ -219,8 +219,8 @@ class _Run:
         self.tally = tally
         self.before = 0  # records that an earlier run did
         self.records = 0
-        self.rows = 0
         self.embedded = 0
+        self.cached = 0
         self._started = time.perf_counter()
 
     def vectors(self, window: Sequence[Record]) -> tuple[Sequence[Record], Float32]:
@@ -249,7 +249,7 @@ class _Run:
         self.records += len(window)
         self.embedded += len(missing)
         kept, out = self._drop_zeros(window, out)
-        self.rows += len(kept)
+        self.cached += len(kept) - int(fresh.any(1).sum())
         return kept, out
 
     def _show(self, done: int) -> None:

@@ -279,6 +279,16 @@ def test_other_texts_are_not_mixed_in(models: Path, tmp_path: Path, small_window
     np.testing.assert_array_equal(read_vectors(tmp_path / "out"), encode(static.inner, TEXTS[:40]))
 
 
+@pytest.mark.parametrize("more", [{"labels": ["new"] * 120}, {"split": ["test"] * 120}])
+def test_other_labels_and_splits_are_not_mixed_in(
+    models: Path, tmp_path: Path, small_windows: None, static: Counting, more: dict[str, list[str]]
+) -> None:
+    source = begin(models, tmp_path)
+    write_jsonl(source, TEXTS, **more)
+    with pytest.raises(InputError, match=r"labels or splits are not those that .*part-00000.parquet was made from"):
+        embed_file(source, tmp_path / "out", static)
+
+
 def test_force_goes_on_with_what_fits(models: Path, tmp_path: Path, small_windows: None, static: Counting) -> None:
     source = begin(models, tmp_path)
     assert embed_file(source, tmp_path / "out", static, force=True).resumed == 48

@@ -150,7 +150,7 @@ def embed_file(
     Raises
     ------
     OutputError : `out` exists, is the input or has it in it, cannot be written, or was begun with other settings
-    InputError : a bad row under on_bad_rows="error", texts that are not those it was begun with, or what
+    InputError : a bad row under on_bad_rows="error", records that are not those it was begun with, or what
         `get_encoder` raises
     """
     from vec2vec.encoders.shards import Parts, remove_parts
@@ -454,8 +454,8 @@ def _skip(records: Iterator[Record], parts: Parts, run: _Run) -> int:
     other = _other_part(records, parts)
     if other is not None:
         raise InputError(
-            f"{run.name}: its texts are not those that {other.path} was made from; choose another --out, or start "
-            "over with --force (force=True)"
+            f"{run.name}: its texts, labels or splits are not those that {other.path} was made from; choose another "
+            "--out, or start over with --force (force=True)"
         )
     for part in parts.parts:
         run.before += part.records

@@ -37,7 +37,7 @@ class Part:
     path : of the file
     records : how many records of the input it stands for: its rows, and those that were left out
     rows : of vectors
-    digest : of the records' ids and texts, by which a changed input is noticed
+    digest : of the records, by which a changed input is noticed
     """
 
     path: Path
@@ -47,10 +47,11 @@ class Part:
 
 
 def records_digest(records: Sequence[Record]) -> str:
-    """A hash of the ids and texts of records, in order."""
+    """A hash of all that records hold, in order."""
     digest = hashlib.blake2b(digest_size=16)
     for record in records:
-        for text in (record.id, record.text):
+        digest.update(len(record.labels).to_bytes(8, "little"))
+        for text in (record.id, record.text, record.split or "", *record.labels):
             encoded = text.encode(errors="surrogatepass")
             digest.update(len(encoded).to_bytes(8, "little") + encoded)
     return digest.hexdigest()

@@ -188,6 +188,22 @@ def test_the_column_of_the_output_can_be_named(static: Counting, tmp_path: Path)
     assert pq.read_schema(tmp_path / "out.parquet").names == ["id", "labels", "split", "mine"]
 
 
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("o.npy::foo", "one array; leave out '::foo'"),
+        ("o.parquet::id", "another column named 'id'"),
+        ("o.jsonl::labels", "another column named 'labels'"),
+    ],
+)
+def test_a_column_that_cannot_be_is_an_error_before_the_work(
+    static: Counting, tmp_path: Path, out: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        embed_file(write_jsonl(tmp_path / "in.jsonl"), f"{tmp_path}/{out}", static)
+    assert static.seen == []
+
+
 def test_texts_of_every_format(static: Counting, tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("\n".join(TEXTS))
     with gzip.open(tmp_path / "t.txt.gz", "wt") as stream:

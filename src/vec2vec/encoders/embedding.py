@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 WINDOW = 4096  # records that are sorted by length together, and then written as one part
 COLUMN_SUFFIXES = (".parquet", ".jsonl")
+COLUMNS = ("id", "labels", "split")  # that stand beside the vectors in those
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,8 @@ def embed_file(
     Raises
     ------
     OutputError : `out` exists, is the input or has it in it, cannot be written, or was begun with other settings
-    InputError : a bad row under on_bad_rows="error", records that are not those it was begun with, or what
-        `get_encoder` raises
+    InputError : a bad row under on_bad_rows="error", records that are not those it was begun with, a key that `out`
+        cannot have, or what `get_encoder` raises
     """
     from vec2vec.encoders.shards import Parts, remove_parts
 
@@ -331,13 +332,16 @@ class _Target:
         return self.path.with_name(f"{self.path.name}.json")
 
     def check(self, *, force: bool) -> None:
-        """Raises OutputError if nothing could be written there: before the work, not after it."""
+        """Raises OutputError (InputError for a key) if nothing could be written there: before the work, not after."""
         from vec2vec.encoders.shards import check_parts
-        from vec2vec.stores import check_output
+        from vec2vec.stores import check_output, open_sink, parse_uri
         from vec2vec.stores.atomic import writing
 
         if not self.is_folder:
-            check_output(self.path, force=force)
+            open_sink(self.uri, width=1, force=force)
+            key = parse_uri(self.uri).key
+            if self.path.suffix.lower() in COLUMN_SUFFIXES and key in COLUMNS:
+                raise InputError(f"{self.path}: has another column named '{key}'; choose another key for the vectors")
             if self.path.suffix.lower() != ".parquet":
                 check_output(self.sidecar, force=force)
             return

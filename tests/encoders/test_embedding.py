@@ -517,6 +517,8 @@ def test_nothing_is_left_of_a_run_in_which_no_text_could_be_embedded(
     with pytest.raises(InputError, match="none of its texts could be embedded"):
         embed_file(source, tmp_path / out, static, on_bad_rows="skip")
     assert {path.name for path in tmp_path.iterdir()} <= {"in.jsonl", "cache"}
+    with pytest.raises(InputError, match="none of its texts could be embedded"):
+        vec2vec.embed(source, static, on_bad_rows="skip")
     write_jsonl(source, TEXTS[:3])
     assert embed_file(source, tmp_path / out, static).rows == 3
 

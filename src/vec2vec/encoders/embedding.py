@@ -106,7 +106,7 @@ def embed(
 
     Raises
     ------
-    InputError : a bad row under "error", or what `get_encoder` raises
+    InputError : a bad row under "error", no text that could be embedded, or what `get_encoder` raises
     """
     source, images = _open(texts, on_bad_rows)
     made = _encoder(encoder, options)
@@ -117,6 +117,8 @@ def embed(
         for window in _windows(source.records(tally), WINDOW):
             _, vectors = run.vectors(window)
             kept.append(vectors)
+    if not any(map(len, kept)):
+        raise _none_embedded(source, tally)
     if tally.faults:
         warnings.warn(f"{source.name}: {tally.summary()}", Vec2VecWarning, stacklevel=2)
     return np.concatenate(kept)
@@ -177,7 +179,7 @@ def embed_file(
                 kept, vectors = run.vectors(window)
                 parts.append(window, kept, vectors)
         if parts.rows == 0:
-            raise InputError(f"{source.name}: none of its texts could be embedded; {tally.summary()}")
+            raise _none_embedded(source, tally)
     except BaseException:
         if fresh and parts.rows == 0:  # nothing to go on from
             remove_parts(target.parts)
@@ -436,6 +438,10 @@ def _count(texts: object, source: Records) -> int | None:
     if isinstance(texts, str | os.PathLike) and not Path(os.fspath(texts).partition("::")[0]).expanduser().exists():
         return None
     return sum(1 for _ in source.records())
+
+
+def _none_embedded(source: Records, tally: Tally) -> InputError:
+    return InputError(f"{source.name}: none of its texts could be embedded; {tally.summary()}")
 
 
 def _windows(records: Iterator[Record], size: int) -> Iterator[list[Record]]:

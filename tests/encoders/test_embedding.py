@@ -230,6 +230,18 @@ def test_a_folder_of_images(models: Path, tmp_path: Path) -> None:
         embed_file(tmp_path / "empty", tmp_path / "none.parquet", str(models / "clip"))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_an_image_whose_name_is_not_utf8(models: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    image = folder / os.fsdecode(b"caf\xe9.png")
+    image.write_bytes((models / "images" / "001.png").read_bytes())
+    for texts in (folder, image):
+        with pytest.raises(InputError, match=r"the image 'caf\\udce9\.png' is not UTF-8"):
+            embed_file(texts, tmp_path / "out", str(models / "clip"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_progress_is_told(static: Counting, tmp_path: Path, small_windows: None) -> None:
     seen: list[EmbedProgress] = []
     embed_file(write_jsonl(tmp_path / "in.jsonl"), tmp_path / "o.npy", static, progress=seen.append)

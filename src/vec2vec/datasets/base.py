@@ -16,6 +16,7 @@ OnBadRows = Literal["error", "skip"]
 TEXT_COLUMNS = ("text", "texts", "sentence", "content", "body", "passage", "document", "tweet", "message")
 LABEL_COLUMNS = ("labels", "label_name", "label", "topics", "topic")
 SPLIT_COLUMNS = ("split",)
+HALF = "holds half a character (a lone surrogate)"
 WHAT_TO_DO = "repair it, or leave such rows out with --on-bad-rows skip (on_bad_rows='skip' in Python)"
 
 
@@ -195,8 +196,9 @@ class Corpus:
     ----------
     source : where the rows come from
     columns : which of its columns hold what
-    on_bad_rows : what to do with a row whose text is null, no string, empty or blank, or not UTF-8, whose id is null or
-        stands in an earlier row, or which is malformed: "error" raises, "skip" leaves it out and counts it
+    on_bad_rows : what to do with a row whose text is null, no string, empty or blank, or not UTF-8, whose id is null,
+        not UTF-8, or stands in an earlier row, whose labels or split are not UTF-8, or which is malformed: "error"
+        raises, "skip" leaves it out and counts it
     split : the only one whose rows are read; None reads all
     label_descriptions : a description for each label, where they are known
     """
@@ -262,16 +264,23 @@ class Corpus:
         fault = text_fault(text)
         if fault:
             return fault
+        labels = as_labels(values.get(columns.labels)) if columns.labels else ()
+        if not all(map(is_utf8, labels)):
+            return Fault(f"a label {HALF}")
+        split = self._split_of(row)
+        if split is not None and not is_utf8(split):
+            return Fault(f"its split {HALF}")
         name = str(row.number) if row.split is None else f"{row.split}-{row.number}"
         if columns.id is not None:
             value = values.get(columns.id)
             if value is None or value == "":
                 return Fault("its id is null")
             name = str(value)
+            if not is_utf8(name):
+                return Fault(f"its id {HALF}")
             if not ids.add(name):
                 return Fault("its id stands in an earlier row", repr(name))
-        labels = as_labels(values.get(columns.labels)) if columns.labels else ()
-        return Record(name, text, labels, self._split_of(row))
+        return Record(name, text, labels, split)
 
     def _split_of(self, row: Row) -> str | None:
         split = row.values.get(self.columns.split) if self.columns.split else None
@@ -286,12 +295,19 @@ def text_fault(text: Any) -> Fault | None:
         return Fault("the text is no string", f"but {type(text).__name__}")
     if not text or text.isspace():
         return Fault("the text is empty")
+    if not is_utf8(text):
+        return Fault(f"the text {HALF}")
+    return None
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a string can be written as UTF-8."""
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:
-            return Fault("the text holds half a character (a lone surrogate)")
-    return None
+            return False
+    return True
 
 
 def as_labels(value: Any) -> tuple[str, ...]:

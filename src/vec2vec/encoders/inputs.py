@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from vec2vec.datasets import Record, Tally, open_corpus
-from vec2vec.datasets.base import WHAT_TO_DO, Fault, text_fault
+from vec2vec.datasets.base import WHAT_TO_DO, Fault, is_utf8, text_fault
 from vec2vec.encoders.base import Item
 from vec2vec.errors import InputError
 
@@ -76,19 +76,26 @@ def open_texts(uri: str | os.PathLike[str], *, on_bad_rows: OnBadRows = "error")
 
     Raises
     ------
-    InputError : nothing there, a folder without images, or no readable corpus
+    InputError : nothing there, a folder without images, an image whose name is not UTF-8, or no readable corpus
     """
     path = Path(os.fspath(uri)).expanduser()
     if path.is_dir():
         found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
         if not found:
             raise InputError(f"{path}: is a folder without images ({', '.join(IMAGE_SUFFIXES)}); name a file of texts")
-        return Images(str(path), tuple(found), tuple(p.relative_to(path).as_posix() for p in found)), True
+        return _images(path, found, [p.relative_to(path).as_posix() for p in found]), True
     if path.suffix.lower() in IMAGE_SUFFIXES:
         if not path.is_file():
             raise InputError(f"{path}: there is no such file")
-        return Images(str(path), (path,), (path.name,)), True
+        return _images(path, [path], [path.name]), True
     return open_corpus(uri, on_bad_rows=on_bad_rows), False
+
+
+def _images(path: Path, paths: Sequence[Path], ids: Sequence[str]) -> Images:
+    for name in ids:
+        if not is_utf8(name):
+            raise InputError(f"the name of the image {name!r} is not UTF-8, and so is no id; rename it")
+    return Images(str(path), tuple(paths), tuple(ids))
 
 
 def as_item(record: Record, *, images: bool) -> Item:

@@ -84,6 +84,14 @@ def test_skipped_rows_are_counted(models: Path, tmp_path: Path) -> None:
     assert "warning: 2 of 3 rows were skipped" in result.stderr
 
 
+def test_the_column_of_ids_can_be_named(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,text\n1,old river\n1,new house\n")
+    args = "embed", tmp_path / "t.csv", "--encoder", models / "static", "--out", tmp_path / "o.parquet"
+    assert run(*args).exit_code == 2
+    assert run(*args, "--id-column", "").exit_code == 0
+    assert pq.read_table(tmp_path / "o.parquet").column("id").to_pylist() == ["0", "1"]
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

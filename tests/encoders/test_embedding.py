@@ -215,6 +215,21 @@ def test_texts_of_every_format(static: Counting, tmp_path: Path) -> None:
         np.testing.assert_array_equal(vec2vec.embed(f"{tmp_path}/{name}", static), encode(static.inner, TEXTS))
 
 
+def test_ids_that_repeat_need_another_column(static: Counting, tmp_path: Path) -> None:
+    """As a document's id beside its chunks does."""
+    rows = zip(["d0", "d0", "d1"], ["a", "b", "c"], TEXTS, strict=False)
+    (tmp_path / "t.csv").write_text("doc_id,chunk,text\n" + "".join(f"{','.join(row)}\n" for row in rows))
+    with pytest.raises(InputError, match=r"line 3: .*'d0' in the column 'doc_id'\); name another .* --id-column"):
+        embed_file(tmp_path / "t.csv", tmp_path / "o.parquet", static)
+    for column, ids in (("chunk", ["a", "b", "c"]), ("", ["0", "1", "2"])):
+        embed_file(tmp_path / "t.csv", tmp_path / "o.parquet", static, id_column=column, force=True)
+        assert pq.read_table(tmp_path / "o.parquet").column("id").to_pylist() == ids
+        assert vec2vec.embed(tmp_path / "t.csv", static, id_column=column).shape == (3, 16)
+    for texts in (TEXTS, Path("photo.png")):
+        with pytest.raises(InputError, match="have no columns"):
+            vec2vec.embed(texts, static, id_column="chunk")
+
+
 def test_a_folder_of_images(models: Path, tmp_path: Path) -> None:
     embed_file(models / "images", tmp_path / "out.parquet", str(models / "clip"))
     paths = sorted((models / "images").iterdir())

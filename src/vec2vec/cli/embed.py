@@ -90,6 +90,7 @@ def embed(
     ] = None,
     prompt: Annotated[Prompts, typer.Option(help="Whose prefix stands before a text.")] = Prompts.document,
     dimensions: Annotated[int | None, typer.Option(min=1, help="Shorten vectors to their first dimensions.")] = None,
+    id_column: Annotated[str | None, typer.Option(help="Column of the ids; empty for row numbers.")] = None,
     on_bad_rows: Annotated[
         BadTexts, typer.Option(help="Rows whose text is null, empty, or not UTF-8: stop, or leave out and count.")
     ] = BadTexts.error,
@@ -161,6 +162,7 @@ def embed(
                 texts,
                 out,
                 encoder,
+                id_column=id_column,
                 on_bad_rows=on_bad_rows.value,
                 cache=not no_cache,
                 force=force,

@@ -17,7 +17,9 @@ TEXT_COLUMNS = ("text", "texts", "sentence", "content", "body", "passage", "docu
 LABEL_COLUMNS = ("labels", "label_name", "label", "topics", "topic")
 SPLIT_COLUMNS = ("split",)
 HALF = "holds half a character (a lone surrogate)"
-WHAT_TO_DO = "repair it, or leave such rows out with --on-bad-rows skip (on_bad_rows='skip' in Python)"
+SKIP = "leave such rows out with --on-bad-rows skip (on_bad_rows='skip' in Python)"
+WHAT_TO_DO = f"repair it, or {SKIP}"
+OTHER_IDS = "name another column by --id-column of embed or corpus (id_column in Python), or '' for row numbers"
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,13 @@ class Fault(NamedTuple):
     kind : for the count
     detail : what was found in this row
     usual : it belongs to this corpus, as a mail that is nothing but a forward: left out and counted under any setting
+    remedy : what to do about it
     """
 
     kind: str
     detail: str = ""
     usual: bool = False
+    remedy: str = WHAT_TO_DO
 
     def __str__(self) -> str:
         return self.kind + (f" ({self.detail})" if self.detail else "")
@@ -248,7 +252,7 @@ class Corpus:
                 yield made
                 continue
             if self.on_bad_rows == "error" and not made.usual:
-                raise InputError(f"{self.name}: {row.where}: {made}; {WHAT_TO_DO}")
+                raise InputError(f"{self.name}: {row.where}: {made}; {made.remedy}")
             tally.add(made, row.where)
         if tally.seen == 0:
             where = "in it" if self.split is None else f"of the split '{self.split}' in it"
@@ -279,7 +283,8 @@ class Corpus:
             if not is_utf8(name):
                 return Fault(f"its id {HALF}")
             if not ids.add(name):
-                return Fault("its id stands in an earlier row", repr(name))
+                found = f"{name!r} in the column '{columns.id}'"
+                return Fault("its id stands in an earlier row", found, remedy=f"{OTHER_IDS}; or {SKIP}")
         return Record(name, text, labels, split)
 
     def _split_of(self, row: Row) -> str | None:

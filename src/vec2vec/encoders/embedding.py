@@ -82,6 +82,7 @@ def embed(
     texts: Sequence[str] | Sequence[Path] | str | os.PathLike[str],
     encoder: str | Encoder = "minilm",
     *,
+    id_column: str | None = None,
     on_bad_rows: OnBadRows = "error",
     cache: bool = True,
     progress: ProgressCallback | None = None,
@@ -94,6 +95,7 @@ def embed(
     texts : a sequence of texts, or of the paths of image files; or what `embed_file` takes: a file of texts, an image,
         a folder of images
     encoder : see `vec2vec.encoders.get_encoder`; or an encoder
+    id_column : of unique ids in a file; by default "id" and the like, else rows are numbered, as they are for ""
     on_bad_rows : what to do with a text that is null, empty or blank, no string, or not UTF-8, and with one that the
         encoder knows no part of: "error" raises; "skip" leaves it out, so that there are fewer rows, and warns
     cache : keep vectors, and use those kept: see `vec2vec.encoders.cache`
@@ -108,7 +110,7 @@ def embed(
     ------
     InputError : a bad row under "error", no text that could be embedded, or what `get_encoder` raises
     """
-    source, images = _open(texts, on_bad_rows)
+    source, images = _open(texts, id_column, on_bad_rows)
     made = _encoder(encoder, options)
     tally = Tally()
     kept: list[Float32] = []
@@ -129,6 +131,7 @@ def embed_file(
     out: str | os.PathLike[str],
     encoder: str | Encoder = "minilm",
     *,
+    id_column: str | None = None,
     on_bad_rows: OnBadRows = "error",
     cache: bool = True,
     force: bool = False,
@@ -161,7 +164,7 @@ def embed_file(
     started = time.perf_counter()
     target = _Target.of(out)
     target.check(force=force)
-    source, images = open_texts(texts, on_bad_rows=on_bad_rows)
+    source, images = open_texts(texts, id_column=id_column, on_bad_rows=on_bad_rows)
     target.refuse_input(source.name)
     total = _count(texts, source)
     made = _encoder(encoder, options)
@@ -410,9 +413,11 @@ class _Target:
         remove_parts(self.parts)
 
 
-def _open(texts: object, on_bad_rows: OnBadRows) -> tuple[Records, bool]:
+def _open(texts: object, id_column: str | None, on_bad_rows: OnBadRows) -> tuple[Records, bool]:
     if isinstance(texts, str | os.PathLike):
-        return open_texts(texts, on_bad_rows=on_bad_rows)
+        return open_texts(texts, id_column=id_column, on_bad_rows=on_bad_rows)
+    if id_column is not None:
+        raise InputError("texts in memory have no columns; leave out id_column")
     if not isinstance(texts, Sequence):
         if not hasattr(texts, "__iter__"):
             raise InputError(f"texts are a sequence of strings, or a file's name; this is a {type(texts).__name__}")

@@ -65,20 +65,26 @@ class InMemory:
             raise InputError(f"{self.name}: there is no usable text in it; {tally.summary() or 'it is empty'}")
 
 
-def open_texts(uri: str | os.PathLike[str], *, on_bad_rows: OnBadRows = "error") -> tuple[Records, bool]:
+def open_texts(
+    uri: str | os.PathLike[str], *, id_column: str | None = None, on_bad_rows: OnBadRows = "error"
+) -> tuple[Records, bool]:
     """What is at `uri`, to be embedded, and whether it is images.
 
     Parameters
     ----------
     uri : an image file, a folder of them (searched to its depth, in the order of the paths), or a corpus (see
         `vec2vec.datasets.open_corpus`)
+    id_column : of a corpus: see there
     on_bad_rows : what to do with a row that holds no usable text: "error", or "skip" (counted)
 
     Raises
     ------
-    InputError : nothing there, a folder without images, an image whose name is not UTF-8, or no readable corpus
+    InputError : nothing there, a folder without images, an image whose name is not UTF-8, a column of images, or no
+        readable corpus
     """
     path = Path(os.fspath(uri)).expanduser()
+    if id_column is not None and (path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES):
+        raise InputError(f"{path}: images have no columns; leave out --id-column (id_column)")
     if path.is_dir():
         found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
         if not found:
@@ -88,7 +94,7 @@ def open_texts(uri: str | os.PathLike[str], *, on_bad_rows: OnBadRows = "error")
         if not path.is_file():
             raise InputError(f"{path}: there is no such file")
         return _images(path, [path], [path.name]), True
-    return open_corpus(uri, on_bad_rows=on_bad_rows), False
+    return open_corpus(uri, id_column=id_column, on_bad_rows=on_bad_rows), False
 
 
 def _images(path: Path, paths: Sequence[Path], ids: Sequence[str]) -> Images:

@@ -59,7 +59,7 @@ class VectorBatch:
         try:
             values: list[Any] = column.to_pylist()
         except UnicodeDecodeError as error:
-            row = next(int(row) for row, value in zip(self.rows, column, strict=True) if not _is_utf8(value))
+            row = next(int(row) for row, value in zip(self.rows, column, strict=True) if not _is_readable(value))
             raise InputError(f"row {row} (counted from 0): its '{name}' is not UTF-8; repair it") from error
         if is_json_text(self.columns.schema.field(name)):
             return [None if text is None else json.loads(text) for text in values]
@@ -246,6 +246,16 @@ def as_float32(x: npt.NDArray[Any]) -> Float32:
         return np.ascontiguousarray(x, dtype=np.float32)
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a string can be written as UTF-8."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return False
+    return True
+
+
 def one_line(error: BaseException) -> str:
     """An error's message in one line."""
     return " ".join(str(error).split()) or type(error).__name__
@@ -301,7 +311,7 @@ def _ids(batch: VectorBatch, positions: list[int]) -> dict[int, Any]:
     return dict(zip(positions, values, strict=True))
 
 
-def _is_utf8(value: Any) -> bool:
+def _is_readable(value: Any) -> bool:
     """Whether a value of pyarrow has no string that is not UTF-8."""
     try:
         value.as_py()

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from vec2vec.errors import InputError
 from vec2vec.stores.base import check_key, listed
+from vec2vec.vectors import is_utf8
 
 OnBadRows = Literal["error", "skip"]
 
@@ -303,16 +304,6 @@ def text_fault(text: Any) -> Fault | None:
     if not is_utf8(text):
         return Fault(f"the text {HALF}")
     return None
-
-
-def is_utf8(text: str) -> bool:
-    """Whether a string can be written as UTF-8."""
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            return False
-    return True
 
 
 def as_labels(value: Any) -> tuple[str, ...]:

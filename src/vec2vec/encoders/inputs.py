@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from vec2vec.datasets import Record, Tally, open_corpus
-from vec2vec.datasets.base import WHAT_TO_DO, Fault, is_utf8, text_fault
+from vec2vec.datasets.base import WHAT_TO_DO, Fault, text_fault
 from vec2vec.encoders.base import Item
 from vec2vec.errors import InputError
+from vec2vec.vectors import is_utf8
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 OnBadRows = Literal["error", "skip"]

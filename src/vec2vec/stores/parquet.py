@@ -31,7 +31,7 @@ from vec2vec.stores.base import (
     reading,
 )
 from vec2vec.stores.base import take_rows as take_from
-from vec2vec.vectors import Float32, VectorBatch, as_float32, is_json_text, one_line
+from vec2vec.vectors import Float32, VectorBatch, as_float32, is_json_text, is_utf8, one_line
 
 DEFAULT_KEY = "vector"
 READ_BUFFER = 2**20  # without it a whole column chunk is read at once, often the whole file
@@ -258,12 +258,4 @@ def _fitted(value: Any, kind: Any) -> Any:
     """A JSON value for a column of this type: in a column of strings, what is no string, or no UTF-8, stays JSON."""
     if value is None or not pa.types.is_string(kind):
         return value
-    return value if isinstance(value, str) and _is_utf8(value) else json.dumps(value)
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return value if isinstance(value, str) and is_utf8(value) else json.dumps(value)

@@ -88,6 +88,23 @@ def test_evaluate_as_a_table_and_as_json(translator: Path, truth: tuple[Path, Pa
     assert tree["forward"]["chance"]["pools"][-1]["cosine"]["top1"]["value"] < 0.05
 
 
+@pytest.mark.parametrize("name", ["sentence-transformers/all-MiniLM-L6-v2", "old[/v1]", "[red]"])
+def test_the_names_of_spaces_take_no_room_from_the_figures_and_are_no_markup(
+    tmp_path: Path, translator: Path, truth: tuple[Path, Path], name: str
+) -> None:
+    held = vec2vec.Translator.from_pretrained(translator)
+    named = vec2vec.Translator({f"{name}, {own}": held.space(own) for own in held.spaces})
+    named.save_pretrained(tmp_path / "named")
+    result = runner.invoke(app, ["evaluate", str(tmp_path / "named"), *map(str, truth)])
+    assert result.exit_code == 0, result.output
+    head, title, *figures = result.stdout.splitlines()
+    assert head.split() == ["pool", "top-1", "95%", "top-5", "top-16", "rank", "median", "cosine", "centred"]
+    assert title == f"{name}, left → {name}, right"
+    for line in (head, *figures[:5]):
+        assert len(line) == len(head) < 80
+    assert figures[0].split()[:3] == ["translation", "300", "1.000"]
+
+
 def test_evaluate_a_shuffled_truth_scores_at_chance(translator: Path, truth: tuple[Path, Path]) -> None:
     np.save(truth[1], np.roll(np.load(truth[1]), 1, axis=0))
     result = runner.invoke(app, ["evaluate", str(translator), str(truth[0]), str(truth[1]), "--json"])

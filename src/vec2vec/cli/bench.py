@@ -93,7 +93,7 @@ def bench_progress() -> Iterator[Callable[[BenchProgress], None]]:
     from rich.progress import Progress as Bars
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
-    with Bars(*columns, TextColumn("{task.description}"), console=console, transient=True) as bars:
+    with Bars(*columns, TextColumn("{task.description}", markup=False), console=console, transient=True) as bars:
         task = bars.add_task("", total=None, left="")
 
         def show(progress: BenchProgress) -> None:

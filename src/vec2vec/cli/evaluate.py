@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vec2vec.cli.common import A_STORE, result_console
+from vec2vec.cli.common import A_STORE
 from vec2vec.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -74,15 +75,20 @@ def parse_pools(text: str) -> tuple[int | None, ...]:
 
 
 def print_table(found: Evaluation) -> None:
-    """Print an evaluation on stdout, a section for each direction."""
-    from rich.table import Table
+    """Print an evaluation on stdout: each section's title on a line of its own, then its rows.
 
+    Titles hold the names of spaces, of any length and with any brackets: only the figures have columns.
+    """
     cells = found.table()
-    shown = Table(box=None, pad_edge=False)
-    for i, column in enumerate(cells.columns):
-        shown.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
+    rows = [cells.columns, *(row for section in cells.sections for row in section.rows)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def line(row: Sequence[str]) -> str:
+        figures = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+        return " ".join((row[0].ljust(widths[0]), *figures))
+
+    typer.echo(line(cells.columns))
     for section in cells.sections:
-        shown.add_row(f"[bold]{section.title}[/bold]")
+        typer.secho(section.title, bold=True)
         for row in section.rows:
-            shown.add_row(*row)
-    result_console().print(shown)
+            typer.echo(line(row))

@@ -135,7 +135,7 @@ class TableSection:
 
 @dataclass(frozen=True)
 class Table:
-    """Text cells, ready to be given to ``rich.table.Table``."""
+    """Text cells in sections, one for each column."""
 
     columns: tuple[str, ...]
     sections: tuple[TableSection, ...]

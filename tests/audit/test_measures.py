@@ -115,6 +115,8 @@ def test_confusion_rows_sum_to_one_and_the_diagonal_holds_the_hits():
 def test_lift():
     assert lift(0.5, 0.1, 0.9) == pytest.approx(0.5)
     assert np.isnan(lift(0.25, 0.2, 0.5))  # the ceiling is below three times chance
+    assert lift(0.75, 0.5, 1.0) == pytest.approx(0.5)  # of two labels, none is three times chance
+    assert np.isnan(lift(0.6, 0.5, 0.7))
 
 
 def test_what_cannot_be_measured_is_refused():

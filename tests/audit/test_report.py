@@ -19,6 +19,7 @@ from vec2vec.audit.intervals import exact
 from vec2vec.audit.inversion.entities import CapitalRule
 from vec2vec.audit.inversion.measures import measure_texts
 from vec2vec.audit.inversion.section import Inversion, Recovery
+from vec2vec.audit.measures import Measures, lift
 from vec2vec.audit.report import grade, markdown, page, write_report
 from vec2vec.errors import OutputError
 from vec2vec.translator import Translator
@@ -166,6 +167,19 @@ def test_the_grade_is_the_worst_line(whole):
     assert grade(weaker).level == "moderate"
     chance = replace(weaker.attributes[0], chance=weaker.attributes[0].translated)
     assert grade(replace(weaker, attributes=(chance,))).level == "low"
+
+
+@pytest.mark.parametrize("texts_known", [True, False])
+def test_two_labels_that_are_read_perfectly_are_graded(whole, texts_known):
+    half = Measures(exact(0.5), exact(1.0), exact(0.2), exact(1.0))
+    read = replace(half, top1=exact(1.0))
+    native = read if texts_known else None
+    one = replace(whole.attributes[0], translated=read, chance=half, native=native, lift=lift(1.0, 0.5, 1.0))
+    one = one if texts_known else replace(one, lift=float("nan"))
+    bare = replace(whole, inversion=None, translation=None, verdict=Verdict("aligned", 0.01, (0.0, 0.1)))
+    assert grade(replace(bare, attributes=(one,))).level == "severe"
+    unread = replace(one, translated=half, lift=float("nan"))
+    assert grade(replace(bare, attributes=(unread,))).level == "low"
 
 
 def test_without_truth_the_grade_rests_on_the_verdict(world):

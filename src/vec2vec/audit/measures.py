@@ -204,9 +204,10 @@ def confusion(scores: Float32, truth: Truths, names: Sequence[str], most: int = 
 def lift(value: float, chance: float, ceiling: float) -> float:
     """The share of the ceiling's lift over chance that is left: (value - chance) / (ceiling - chance).
 
-    NaN where the ceiling is below three times chance, or is no higher: such a task says nothing.
+    NaN where the ceiling is below three times chance and below the middle between chance and 1, or is no higher than
+    chance: such a task says nothing.
     """
-    if not ceiling >= 3 * chance or ceiling <= chance:
+    if not ceiling - chance >= min(2 * chance, 0.5 * (1 - chance)) or ceiling <= chance:
         return float("nan")
     return (value - chance) / (ceiling - chance)
 

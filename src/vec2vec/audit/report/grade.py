@@ -13,8 +13,9 @@ translation: top-1 among 4,096     none          0.3 or more       0.05 or more 
 (measured, else expected)
 =================================  ============  ================  ================  ==========
 
-A lift counts only where its interval leaves chance. Where the spaces were not aligned there is no grade: that this
-attack failed does not say that another would.
+A lift counts only where its interval leaves chance. Where there is none, since the texts are not known or tell little
+themselves, it is taken against perfect reading, which it is no less than. Where the spaces were not aligned there is no
+grade: that this attack failed does not say that another would.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from vec2vec.audit.measures import lift
 from vec2vec.audit.result import Audit
 
 Level = Literal["none", "low", "moderate", "high", "severe"]
@@ -64,11 +66,15 @@ def grade(found: Audit) -> Grade:
             words = f"Texts: {share:.0%} of what was recovered is revealing, against {base:.0%} from random vectors."
             reasons.append((_level(share - base, TEXTS), words))
     for one in found.attributes:
-        if one.translated is None or one.chance is None or not math.isfinite(one.lift):
+        if one.translated is None or one.chance is None:
             continue
-        known = one.translated.top1.low > one.chance.top1.value
-        words = f"Attributes ({one.kind}, {one.task}): {max(one.lift, 0):.0%} of what the texts themselves would give."
-        reasons.append((_level(one.lift if known else 0.0, ATTRIBUTES), words))
+        top1, chance = one.translated.top1, one.chance.top1.value
+        share, words = one.lift, f"{max(one.lift, 0):.0%} of what the texts themselves would give."
+        if not math.isfinite(share):
+            share = lift(top1.value, chance, 1.0)
+            words = f"the right label comes first in {top1.value:.0%} of the rows, by chance in {chance:.0%}."
+        known = top1.low > chance
+        reasons.append((_level(share if known else 0.0, ATTRIBUTES), f"Attributes ({one.kind}, {one.task}): {words}"))
     if found.translation is not None:
         value = found.translation.top1.value
         words = (

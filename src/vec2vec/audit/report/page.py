@@ -152,7 +152,7 @@ def _attributes(found: Attributes) -> str:
     if math.isfinite(found.lift):
         lift = f" Of what the texts themselves would give beyond chance, <strong>{found.lift:.0%}</strong> is left."
     elif found.native is not None:
-        lift = " The texts themselves give less than three times chance: this task says little."
+        lift = " The texts themselves are read little better than by chance: this task says little."
     text = f"<p>{found.rows:,} rows, {len(found.names):,} labels.{among}{left}{lift}</p>"
     pieces = [charts.attribute_bars(found)]
     if found.per_label:
@@ -267,8 +267,8 @@ GRADES = """<p>Each line of evidence gives a grade; the worst one counts.</p>
 </thead><tbody>
 <tr><td>texts: share that is revealing, less that of random vectors</td><td>0.5 or more</td><td>0.2 or more</td>
 <td>0.05 or more</td><td>less</td></tr>
-<tr><td>attributes: lift, if its interval leaves chance</td><td>0.9 or more</td><td>0.5 or more</td><td>0.2 or more</td>
-<td>less</td></tr>
+<tr><td>attributes: lift, if its interval leaves chance; without a ceiling, against perfect reading</td>
+<td>0.9 or more</td><td>0.5 or more</td><td>0.2 or more</td><td>less</td></tr>
 <tr><td>translation: top-1 among 4,096, measured or else expected</td><td></td><td>0.3 or more</td><td>0.05 or more</td>
 <td>less</td></tr></tbody></table></div>
 <p>Where the spaces were not aligned there is no grade.</p>"""

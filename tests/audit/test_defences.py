@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 from audit_world import QUICK, World
 
-from vec2vec.audit import Audit, audit
-from vec2vec.audit.defences import DEFENCES, DefenceResult, choose_defences, recommend, search_recall
+from vec2vec.align import Fit, fit
+from vec2vec.audit import Audit, audit, run
+from vec2vec.audit.defences import (
+    DEFENCES,
+    Defence,
+    DefenceResult,
+    Protected,
+    choose_defences,
+    recommend,
+    search_recall,
+)
 from vec2vec.audit.intervals import exact
 from vec2vec.errors import ConfigError
 
@@ -120,3 +129,32 @@ def test_they_are_in_the_tree(found):
     tree = found.to_dict()
     assert [one["name"] for one in tree["defences"]] == ["none", "rotation", "noise-2"]
     assert "No defence: secret rotation" in tree["recommendation"]
+
+
+def test_a_tenant_has_the_rows_that_a_fit_needs_while_there_are_any(store):
+    for rows, due in ((600, 60), (60, 10), (8, 8)):
+        protected = DEFENCES["tenants"].protect(store[:rows], np.random.default_rng(1))
+        assert len(protected.stored) == due
+
+
+def test_a_defence_that_cannot_be_tried_is_noted_and_the_others_are(world, monkeypatch):
+    def protect(x: np.ndarray, rng: np.random.Generator) -> Protected:
+        return Protected(x[:3], np.arange(3), x[:3])
+
+    def by_pairs(source: np.ndarray, target: np.ndarray, **options: object) -> Fit:
+        return fit(source, target, method="procrustes", pairs=(source, target[: len(source)]))
+
+    monkeypatch.setattr(run, "fit", by_pairs)
+    monkeypatch.setitem(DEFENCES, "int8", Defence("int8", "too few", "quantisation", protect))
+    found = audit(
+        world.leak[:60],
+        None,
+        world.reference,
+        scope="a test",
+        translator=world.translator,
+        defences="int8,tenants",
+        picture_rows=60,
+        resamples=100,
+    )
+    assert [one.name for one in found.defences] == ["none", "tenants"]
+    assert "too few: could not be tried: source: has 3 usable rows" in found.notes[-1]

@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from vec2vec.align.inputs import MIN_ROWS
 from vec2vec.audit.intervals import mean_estimate
 from vec2vec.errors import ConfigError
 from vec2vec.evaluate.metrics import Estimate
@@ -159,9 +160,10 @@ def rotation(x: Float32, rng: np.random.Generator) -> Protected:
 def tenant_projections(x: Float32, rng: np.random.Generator) -> Protected:
     """A secret random projection to half the width for each of ten tenants; the leak is that of one of them.
 
+    It has as many rows as a fit needs at least, where a tenth would be fewer.
     Who does not know which rows are whose has the worse of it; so this is the stronger attacker, who does.
     """
-    rows = np.sort(rng.permutation(len(x))[: max(2, len(x) // TENANTS)])
+    rows = np.sort(rng.permutation(len(x))[: max(MIN_ROWS, len(x) // TENANTS)])
     own = x[rows] @ _orthogonal(x.shape[1], rng)[:, : max(2, x.shape[1] // 2)]
     return Protected(_float32(own), rows, _float32(own))
 

@@ -203,12 +203,13 @@ class _Run:
         attributes = self._attributes(readers, own, views)
         made = self.words.tools(known, texts, vectors, self.settings, self.say) if tools else None
         inversion = None if made is None else self._invert(made, drawn, translated, native, own)
+        defences = self._defences(readers, vectors, drawn, own, native, made, notes)
         base["notes"] = tuple(notes)
         return Audit(
             **base,
             attributes=attributes,
             inversion=inversion,
-            defences=self._defences(readers, vectors, drawn, own, native, made),
+            defences=defences,
             translation=None if native is None else TranslationScores.of(translated, native, settings),
             picture=Picture.draw(found, spaces, drawn.vectors, vectors, own, settings),
             seconds=time.perf_counter() - started,
@@ -312,8 +313,9 @@ class _Run:
         truth: Truth | None,
         native: Float32 | None,
         tools: Tools | None,
+        notes: list[str],
     ) -> tuple[DefenceResult, ...]:
-        """The attack on each protected leak, of at most `defence_rows` rows."""
+        """The attack on each protected leak, of at most `defence_rows` rows; what cannot be tried is noted."""
         settings = self.settings
         if not self.defences:
             return ()
@@ -325,46 +327,60 @@ class _Run:
         found = []
         for i, defence in enumerate(self.defences):
             self.say(f"defence {i + 1} of {len(self.defences)}: {defence.title}")
-            protected = defence.protect(x, np.random.default_rng([settings.seed, 4, i]))
-            recall = search_recall(x, protected, resamples=settings.resamples, seed=settings.seed)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", Vec2VecWarning)  # of few rows and constant columns: they are meant
-                fitted = fit(
-                    protected.stored,
-                    vectors,
-                    seed=settings.seed,
-                    rows=settings.defence_rows,
-                    progress=self.progress,
-                    **self.method,
-                )
-            rows = protected.rows
-            views = Views.of(
-                fitted.translator.translate(protected.stored), protected.stored, None if seen is None else seen[rows]
-            )
-            mine = None if own is None else own.take(rows)
-            attributes = self._attributes(readers, mine, views)
-            best = max(attributes, key=lambda one: -np.inf if np.isnan(one.lift) else one.lift, default=None)
-            recovered = None
-            if tools is not None and mine is not None and mine.texts is not None:
-                recovered = self._invert_few(tools, views, mine.texts)
-            found.append(
-                DefenceResult(
-                    defence.name,
-                    defence.title,
-                    defence.family,
-                    len(rows),
-                    fitted.verdict.label,
-                    recall,
-                    top1=None
-                    if views.native is None
-                    else TranslationScores.of(views.translated, views.native, settings).top1,
-                    attributes=None if best is None or best.translated is None else best.translated.top1,
-                    lift=float("nan") if best is None else best.lift,
-                    token_f1=None if recovered is None else recovered.token_f1,
-                    revealing=None if recovered is None else recovered.revealing,
-                )
-            )
+            try:
+                rng = np.random.default_rng([settings.seed, 4, i])
+                found.append(self._attack(defence, rng, readers, vectors, x, own, seen, tools))
+            except InputError as error:
+                notes.append(f"{defence.title}: could not be tried: {error}")
         return tuple(found)
+
+    def _attack(
+        self,
+        defence: Defence,
+        rng: np.random.Generator,
+        readers: Sequence[Reading],
+        vectors: Float32,
+        x: Float32,
+        truth: Truth | None,
+        native: Float32 | None,
+        tools: Tools | None,
+    ) -> DefenceResult:
+        """The attack on one protected leak."""
+        settings = self.settings
+        protected = defence.protect(x, rng)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Vec2VecWarning)  # of few rows and constant columns: they are meant
+            fitted = fit(
+                protected.stored,
+                vectors,
+                seed=settings.seed,
+                rows=settings.defence_rows,
+                progress=self.progress,
+                **self.method,
+            )
+        rows = protected.rows
+        views = Views.of(
+            fitted.translator.translate(protected.stored), protected.stored, None if native is None else native[rows]
+        )
+        mine = None if truth is None else truth.take(rows)
+        attributes = self._attributes(readers, mine, views)
+        best = max(attributes, key=lambda one: -np.inf if np.isnan(one.lift) else one.lift, default=None)
+        recovered = None
+        if tools is not None and mine is not None and mine.texts is not None:
+            recovered = self._invert_few(tools, views, mine.texts)
+        return DefenceResult(
+            defence.name,
+            defence.title,
+            defence.family,
+            len(rows),
+            fitted.verdict.label,
+            search_recall(x, protected, resamples=settings.resamples, seed=settings.seed),
+            top1=None if views.native is None else TranslationScores.of(views.translated, views.native, settings).top1,
+            attributes=None if best is None or best.translated is None else best.translated.top1,
+            lift=float("nan") if best is None else best.lift,
+            token_f1=None if recovered is None else recovered.token_f1,
+            revealing=None if recovered is None else recovered.revealing,
+        )
 
     def _invert_few(self, tools: Tools, views: Views, texts: Sequence[str]) -> TextMeasures | None:
         """Some rows decoded, without correction, which would cost too much for each defence."""

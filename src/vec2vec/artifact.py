@@ -86,6 +86,13 @@ def save(translator: Translator, folder: str | os.PathLike[str], *, force: bool 
         _write_files(translator, temporary)
 
 
+def check_folder(folder: str | os.PathLike[str], *, force: bool = False) -> None:
+    """Raises OutputError if a translator could not be saved there: before the work, not after it."""
+    path = Path(folder).expanduser()
+    with writing(path):
+        _check_folder(path.resolve(), force=force)
+
+
 def load(
     folder_or_id: str | os.PathLike[str],
     *,

@@ -131,9 +131,20 @@ def test_a_missing_parent_is_refused_before_the_fit(tmp_path: Path, fitter: Fitt
     assert fitter.calls == []
 
 
+def test_force_does_not_replace_what_is_no_translator_and_says_so_before_the_fit(
+    tmp_path: Path, fitter: Fitter
+) -> None:
+    (tmp_path / "keep").mkdir()
+    (tmp_path / "keep" / "photo.jpg").touch()
+    result = runner.invoke(app, ["fit", "a.npy", "b.npy", "--out", str(tmp_path / "keep"), "--force"])
+    assert result.exit_code == 2
+    assert "is a folder that holds something else" in result.stderr
+    assert fitter.calls == []
+
+
 def test_force_replaces(tmp_path: Path, fitter: Fitter) -> None:
     (tmp_path / "t").mkdir()
-    (tmp_path / "t" / "config.json").touch()
+    (tmp_path / "t" / "config.json").write_text('{"format": "vec2vec-translator"}')
     assert runner.invoke(app, ["fit", "a.npy", "b.npy", "--out", str(tmp_path / "t"), "--force"]).exit_code == 0
 
 

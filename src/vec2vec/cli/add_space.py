@@ -56,9 +56,12 @@ def add_space(
     references = dict(map(parse_reference, reference))
     options = dict(map(parse_setting, settings or []))
 
+    from vec2vec.artifact import check_folder
     from vec2vec.translator import Translator
 
     held = Translator.from_pretrained(translator)
+    goes_to, replaced = (translator, True) if out is None else (out, force)
+    check_folder(goes_to, force=replaced)
     with fit_progress() as progress:
         larger = held.add_space(
             vectors,
@@ -79,10 +82,8 @@ def add_space(
 
     code = exit_code(Verdict.from_dict(verdict))
     if not code:
-        larger.save_pretrained(translator if out is None else out, force=force or out is None)
-        typer.echo(
-            f"translator with the spaces {', '.join(larger.spaces)} written to {translator if out is None else out}"
-        )
+        larger.save_pretrained(goes_to, force=replaced)
+        typer.echo(f"translator with the spaces {', '.join(larger.spaces)} written to {goes_to}")
     raise typer.Exit(code)
 
 

@@ -92,8 +92,10 @@ def fit(
     options |= {key: value for key, value in own.items() if value is not None}
 
     from vec2vec.align import fit as fit_spaces
+    from vec2vec.artifact import check_folder
     from vec2vec.stores import check_output
 
+    check_folder(out, force=force)
     if on_bad_rows is not BadRows.error:
         check_output(sidecar, force=force)
     with fit_progress() as progress:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import vec2vec
-from vec2vec.cli import app
+import vec2vec.align.added
+from vec2vec import align
+from vec2vec.audit import audit as run_audit
+from vec2vec.cli import add_space, app, audit, fit
 
 runner = CliRunner()
 
@@ -41,3 +46,28 @@ def test_a_folder_that_cannot_be_replaced_is_refused_before_the_fit(
     result = call(held, *out)
     assert result.exit_code == 2
     assert "also holds notes.txt, which would be lost" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "advice"),
+    [("seed=3", "use --seed"), ("rows=100", "use --rows"), ("frozen=false", "use --unfreeze"), ("progress=1", "")],
+)
+def test_what_has_an_option_is_no_setting(held: Path, setting: str, advice: str) -> None:
+    result = call(held, "--set", setting)
+    assert result.exit_code == 2
+    assert "is not a setting" in result.stderr
+    assert advice in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("own", "functions"),
+    [
+        (add_space.OWN, (vec2vec.Translator.add_space, align.added.add_space)),
+        (fit.OWN, (align.fit,)),
+        (audit.OWN, (run_audit,)),
+    ],
+)
+def test_no_parameter_can_be_given_twice(own: dict[str, str], functions: tuple[Callable[..., Any], ...]) -> None:
+    for function in functions:
+        parameters = inspect.signature(function).parameters.values()
+        assert {one.name for one in parameters if one.kind != one.VAR_KEYWORD} <= own.keys()

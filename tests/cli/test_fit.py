@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import vec2vec.align
 from vec2vec.cli import app
-from vec2vec.cli.fit import parse_setting
+from vec2vec.cli.settings import parse_setting
 from vec2vec.errors import ConfigError, OutputError
 
 runner = CliRunner()
@@ -214,6 +214,8 @@ def test_nothing_is_listed_where_the_translator_cannot_be_saved(
         (["--set", "=3"], "KEY=VALUE"),
         (["--set", "seed=3"], "use --seed"),
         (["--set", "on_bad_rows=skip"], "use --on-bad-rows"),
+        (["--set", "source=x.npy"], "use the argument SOURCE"),
+        (["--set", "progress=1"], "progress is not a setting"),
         (["--config", "missing.toml"], "cannot be read"),
         (["--config", __file__], "not a TOML file"),
     ],

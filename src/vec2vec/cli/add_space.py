@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from vec2vec.cli.common import A_STORE, Device, exit_code, refuse_existing
-from vec2vec.cli.fit import parse_setting
 from vec2vec.cli.progress import fit_progress
+from vec2vec.cli.settings import options_of, own_options
 from vec2vec.errors import ConfigError
 
 EXAMPLES = """[bold]Examples[/bold]
@@ -19,6 +19,15 @@ vec2vec add-space translator third.npy --name third --reference known=known.npy
 vec2vec add-space translator third.npy --name third --reference known=known.npy --steps 500 --out larger
 
 Exit code: 0 aligned, or uncertain with a warning; 3 not aligned, and then nothing is written; 2 an error."""
+
+OWN = own_options("name", "seed", "rows", "steps", "device", "threads") | {
+    "self": "",
+    "translator": "the argument DIR",
+    "vectors": "the argument VECTORS",
+    "references": "--reference",
+    "frozen": "--unfreeze",
+    "progress": "",
+}
 
 
 def add_space(
@@ -54,7 +63,7 @@ def add_space(
     if out is not None:
         refuse_existing(out, force=force)
     references = dict(map(parse_reference, reference))
-    options = dict(map(parse_setting, settings or []))
+    options = options_of(None, settings or [], OWN)
 
     from vec2vec.artifact import check_folder
     from vec2vec.translator import Translator

@@ -11,7 +11,7 @@ import typer
 from vec2vec.cli.common import A_STORE, exit_code, say, warn
 from vec2vec.cli.corpus import BadTexts
 from vec2vec.cli.progress import fit_progress
-from vec2vec.cli.settings import options_of
+from vec2vec.cli.settings import options_of, own_options
 from vec2vec.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
@@ -30,7 +30,27 @@ Exit code: 0 aligned, or uncertain with a warning; 3 not aligned: nothing can be
 
 ASK = "What is audited, and on whose authority? (It stands in the report.)"
 WORDS, DEFENCE, FIT = "Words", "Defences", "Translator"
-OWN = {"seed", "fit_rows", "invert_rows", "inverter_minutes"}
+OWN = own_options(
+    "encoder", "reference", "scope", "labels", "truth", "seed", "on_bad_rows", "threads", "translator", "inverter",
+    "invert_rows", "lm", "names", "judge", "defences",
+) | {
+    "leak": "the argument LEAK",
+    "cache": "--no-cache",
+    "source_space": "--from",
+    "target_space": "--to",
+    "fit_rows": "--rows",
+    "method": "--set-fit",
+    "inverter_minutes": "--minutes",
+    "progress": "",
+    "say": "",
+}  # fmt: skip
+OWN_OF_THE_FIT = own_options("seed", "rows", "on_bad_rows") | {
+    "source": "the argument LEAK",
+    "target": "--reference",
+    "source_name": "",
+    "target_name": "",
+    "progress": "",
+}
 
 
 def audit(
@@ -125,7 +145,7 @@ def audit(
             labels=labels,
             truth=truth,
             translator=translator,
-            method=options_of(None, fit_settings or [], {"seed", "rows", "progress"}),
+            method=options_of(None, fit_settings or [], OWN_OF_THE_FIT),
             inverter=inverter,
             lm=lm,
             names=names,

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vec2vec.cli.common import A_STORE, BadRows, Device, exit_code, refuse_existing, say
 from vec2vec.cli.progress import fit_progress
-from vec2vec.errors import ConfigError
+from vec2vec.cli.settings import options_of, own_options
 
 if TYPE_CHECKING:
     from vec2vec.align import Fit
@@ -30,6 +29,14 @@ vec2vec fit a.npy b.npy --out translator --method vec2vec --restarts 4
 vec2vec fit a.npy b.npy --out translator --config settings.toml --set restarts=20
 
 Exit code: 0 aligned, or uncertain with a warning; 3 not aligned, or uncertain with --strict; 2 an error."""
+
+OWN = own_options(
+    "method", "pairs", "rows", "seed", "on_bad_rows", "source_name", "target_name", "threads", "device"
+) | {
+    "source": "the argument SOURCE",
+    "target": "the argument TARGET",
+    "progress": "",
+}
 
 
 def fit(
@@ -85,9 +92,7 @@ def fit(
     refuse_existing(out, force=force)
     sidecar = Path(f"{out}.skipped.jsonl")
 
-    from vec2vec.settings import read_toml
-
-    options = _options(read_toml(config) if config else {}, settings or [])
+    options = options_of(config, settings or [], OWN)
     own = {"method": method, "init": init, "restarts": restarts}
     options |= {key: value for key, value in own.items() if value is not None}
 
@@ -149,39 +154,3 @@ def save(found: Fit, out: Path, sidecar: Path, *, force: bool) -> None:
         save_history(found.history, out)
     if force and not found.skipped:
         sidecar.unlink(missing_ok=True)  # it belongs to the translator that was replaced
-
-
-# What has an option of its own, and so no place among the settings.
-_OWN_OPTIONS = {
-    "method",
-    "pairs",
-    "rows",
-    "seed",
-    "on_bad_rows",
-    "source_name",
-    "target_name",
-    "threads",
-    "device",
-    "progress",
-    "source",
-    "target",
-}
-
-
-def parse_setting(text: str) -> tuple[str, Any]:
-    """Split ``key=value``; the value is read as JSON (``3``, ``0.5``, ``true``, ``[1, 2]``), else taken as a string."""
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"--set {text}: write KEY=VALUE, such as --set restarts=20")
-    try:
-        parsed = json.loads(value)
-    except json.JSONDecodeError:
-        parsed = value
-    return key.strip().replace("-", "_"), parsed
-
-
-def _options(config: dict[str, Any], settings: list[str]) -> dict[str, Any]:
-    options = config | dict(map(parse_setting, settings))
-    for key in sorted(options.keys() & _OWN_OPTIONS):
-        raise ConfigError(f"{key} is not a setting of the method: use --{key.replace('_', '-')}")
-    return options

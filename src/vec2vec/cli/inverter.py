@@ -12,7 +12,7 @@ import typer
 
 from vec2vec.cli.common import A_STORE, Device, say
 from vec2vec.cli.corpus import BadTexts
-from vec2vec.cli.settings import options_of
+from vec2vec.cli.settings import options_of, own_options
 from vec2vec.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def train(
     config: Annotated[Path | None, typer.Option(help="Settings of the training, a TOML file.")] = None,
 ) -> None:
     """Train an inverter of an encoder on public texts. A run that was stopped goes on when it is given again."""
-    options = options_of(config, settings or [], {"minutes", "steps", "seed"})
+    options = options_of(config, settings or [], own_options("minutes", "steps", "seed"))
 
     from vec2vec.align import limited_threads
     from vec2vec.audit.inversion import InverterSettings, train_inverter

@@ -363,13 +363,14 @@ def test_a_judge_without_a_model_or_with_a_key_in_the_open(monkeypatch):
         EndpointJudge("http://example.com/v1::m")
 
 
-def test_an_interrupted_training_leaves_its_state(texts, vectors, encoder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("at", [0, 3])
+def test_an_interrupted_training_leaves_its_state(texts, vectors, encoder, tmp_path, monkeypatch, at):
     from vec2vec.audit.inversion.training import _Trainer
 
     real = _Trainer._train_step
 
     def step(self, part):
-        if self.step == 3:
+        if self.step == at:
             raise KeyboardInterrupt
         return real(self, part)
 
@@ -378,8 +379,16 @@ def test_an_interrupted_training_leaves_its_state(texts, vectors, encoder, tmp_p
         patch.setattr(_Trainer, "_train_step", step)
         with pytest.raises(KeyboardInterrupt):
             train_inverter(texts[:200], vectors[:200], encoder, checkpoint=checkpoint, steps=6, **SMALL)
-    assert checkpoint.exists()
+    assert checkpoint.exists() == (at > 0)
     made = train_inverter(texts[:200], vectors[:200], encoder, checkpoint=checkpoint, steps=6, **SMALL)
     whole = train_inverter(texts[:200], vectors[:200], encoder, steps=6, **SMALL)
     for a, b in zip(made.network.parameters(), whole.network.parameters(), strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_a_checkpoint_that_cannot_be_written(texts, vectors, encoder, tmp_path):
+    options = SMALL | {"checkpoint_seconds": 1e-9}
+    with pytest.raises(OutputError, match=r"state\.safetensors: .*does not exist"):
+        train_inverter(
+            texts[:200], vectors[:200], encoder, checkpoint=tmp_path / "no" / "state.safetensors", steps=2, **options
+        )

@@ -140,6 +140,14 @@ def test_an_inverter_is_trained_where_none_is_given(world, tmp_path):
     assert tree["inversion"]["inverter"]["texts"] == 600
 
 
+def test_an_inverter_goes_home_with_its_checkpoint(world, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    args = ["inverter", "train", str(world / "reference.jsonl"), "--encoder", str(world / "known"), "--out", "~/inv"]
+    trained = runner.invoke(app, [*args, "--steps", "2", "--set", "checkpoint_seconds=1e-9", *SMALL])
+    assert trained.exit_code == 0, trained.output
+    assert (tmp_path / "inv" / "model.safetensors").exists()
+
+
 def test_not_aligned_is_exit_code_3_and_a_report_without_figures(world, tmp_path):
     result = call(world, tmp_path / "r", "--truth", str(world / "truth.jsonl"), translator="bad")
     assert result.exit_code == 3, result.output

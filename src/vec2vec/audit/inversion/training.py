@@ -31,6 +31,7 @@ from vec2vec.audit.inversion.vocabulary import END, PAD, UNKNOWN, Vocabulary, co
 from vec2vec.encoders import Encoder
 from vec2vec.errors import ArtifactError, InputError
 from vec2vec.settings import make_settings
+from vec2vec.stores import atomic_file
 from vec2vec.vectors import Float32, Int64
 
 LEAST_TEXTS = 20
@@ -116,6 +117,7 @@ def train_inverter(
     InputError : too few texts, another number of vectors, or an encoder without a tokenizer
     ConfigError : an unknown setting
     ArtifactError : a checkpoint of another training
+    OutputError : the checkpoint cannot be written
     """
     chosen = make_settings(InverterSettings, settings, owner="an inverter")
     if len(texts) != len(vectors):
@@ -140,7 +142,7 @@ def train_inverter(
         try:
             trainer.run(path, progress)
         except KeyboardInterrupt:
-            if path is not None:
+            if path is not None and trainer.step:
                 trainer.save(path)
             raise
     if path is not None:
@@ -294,16 +296,16 @@ class _Trainer:
     # --- the state on disk: tensors and numbers, nothing to unpickle ---
 
     def save(self, path: Path) -> None:
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         tensors = {f"network.{name}": p.detach() for name, p in self.network.named_parameters()}
         for name, p in self.network.named_parameters():
             state = self.optimiser.state.get(p, {})
             tensors |= {f"{key}.{name}": state[key] for key in ("exp_avg", "exp_avg_sq") if key in state}
         meta = {"step": str(self.step), "seconds": repr(self.seconds), "of": self._identity()}
-        temporary = path.with_name(f".{path.name}.tmp")
-        save_file({key: value.contiguous().cpu() for key, value in tensors.items()}, temporary, metadata=meta)
-        os.replace(temporary, path)
+        content = save({key: value.contiguous().cpu() for key, value in tensors.items()}, metadata=meta)
+        with atomic_file(path, force=True) as stream:
+            stream.write(content)
 
     def resume(self, path: Path) -> None:
         from safetensors import SafetensorError, safe_open

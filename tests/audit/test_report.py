@@ -193,6 +193,18 @@ def test_without_truth_the_grade_rests_on_the_verdict(world):
     assert "No truth was given" in text
 
 
+def test_what_was_read_without_a_verdict_is_not_called_unaligned(whole):
+    read = replace(whole.attributes[0], translated=None, chance=None, native=None)
+    unknown = Verdict("uncertain", float("nan"), (0.0, 1.0), {}, "not judged")
+    found = replace(whole, attributes=(read,), inversion=None, translation=None, defences=(), verdict=unknown)
+    given = grade(found)
+    assert (given.level, given.sentence) == ("none", "What was read is not graded.")
+    for text in (page(found), markdown(found)):
+        assert "could not be aligned" not in text
+        assert "Nothing was measured, and the translator carries no expectation." in text
+        assert "not graded" in text
+
+
 def test_three_files_with_the_same_figures(whole, tmp_path):
     paths = write_report(whole, tmp_path / "out")
     assert [path.name for path in paths] == ["report.html", "report.json", "report.md"]

@@ -36,16 +36,19 @@ TRANSLATION = (0.05, 0.3, math.inf)
 
 @dataclass(frozen=True)
 class Grade:
-    """The level, and a line for each piece of evidence: (its own level, words)."""
+    """The level, and a line for each piece of evidence: (its own level, words); whether the spaces were aligned."""
 
     level: Level
     reasons: tuple[tuple[Level, str], ...]
+    concluded: bool = True
 
     @property
     def sentence(self) -> str:
         """For the head of the report."""
+        if not self.concluded:
+            return "Nothing can be concluded: the spaces could not be aligned."
         return {
-            "none": "Nothing can be concluded: the spaces could not be aligned.",
+            "none": "What was read is not graded.",
             "low": "Little was read from these vectors.",
             "moderate": "These vectors give part of their texts' content away.",
             "high": "These vectors give their texts' content away.",
@@ -56,7 +59,7 @@ class Grade:
 def grade(found: Audit) -> Grade:
     """The grade, by the table of this module."""
     if not found.concluded:
-        return Grade("none", (("none", "The translator's verdict is 'not aligned'."),))
+        return Grade("none", (("none", "The translator's verdict is 'not aligned'."),), concluded=False)
     reasons: list[tuple[Level, str]] = []
     if found.inversion is not None:
         own, floor = found.inversion.find("translated"), found.inversion.find("floor")
@@ -86,7 +89,7 @@ def grade(found: Audit) -> Grade:
         words = f"Translation: {value:.0%} are expected to lie nearest to their own text's among 4,096; not measured."
         reasons.append((_level(value, TRANSLATION), words))
     if not reasons:
-        return Grade("none", (("none", "Neither truth nor an expectation is at hand."),))
+        return Grade("none", (("none", "Nothing was measured, and the translator carries no expectation."),))
     return Grade(max((level for level, _ in reasons), key=LEVELS.index), tuple(reasons))
 
 

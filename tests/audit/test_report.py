@@ -22,6 +22,7 @@ from vec2vec.audit.inversion.section import Inversion, Recovery
 from vec2vec.audit.measures import Measures, lift
 from vec2vec.audit.report import grade, markdown, page, write_report
 from vec2vec.errors import OutputError
+from vec2vec.evaluate.metrics import Estimate
 from vec2vec.translator import Translator
 from vec2vec.verdict import Verdict
 
@@ -191,6 +192,13 @@ def test_without_truth_the_grade_rests_on_the_verdict(world):
     assert "not measured" in grade(found).reasons[0][1]
     text = " ".join(read(page(found)).text)
     assert "No truth was given" in text
+
+
+def test_few_rows_that_are_found_by_chance_are_no_leak(whole):
+    bare = replace(whole, inversion=None, attributes=())
+    for low, level in ((0.0, "low"), (0.2, "low"), (0.25, "moderate")):
+        among_five = replace(whole.translation, pool=5, top1=Estimate(0.28, low, 0.6))
+        assert grade(replace(bare, translation=among_five)).level == level
 
 
 def test_what_was_read_without_a_verdict_is_not_called_unaligned(whole):

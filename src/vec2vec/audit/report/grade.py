@@ -13,9 +13,9 @@ translation: top-1 among 4,096     none          0.3 or more       0.05 or more 
 (measured, else expected)
 =================================  ============  ================  ================  ==========
 
-A lift counts only where its interval leaves chance. Where there is none, since the texts are not known or tell little
-themselves, it is taken against perfect reading, which it is no less than. Where the spaces were not aligned there is no
-grade: that this attack failed does not say that another would.
+A lift, or a measured top-1, counts only where its interval leaves chance. Where there is no lift, since the texts are
+not known or tell little themselves, it is taken against perfect reading, which it is no less than. Where the spaces
+were not aligned there is no grade: that this attack failed does not say that another would.
 """
 
 from __future__ import annotations
@@ -79,11 +79,9 @@ def grade(found: Audit) -> Grade:
         known = top1.low > chance
         reasons.append((_level(share if known else 0.0, ATTRIBUTES), f"Attributes ({one.kind}, {one.task}): {words}"))
     if found.translation is not None:
-        value = found.translation.top1.value
-        words = (
-            f"Translation: {value:.0%} of the vectors lie nearest to their own text's among {found.translation.pool:,}."
-        )
-        reasons.append((_level(value, TRANSLATION), words))
+        top1, pool = found.translation.top1, found.translation.pool
+        words = f"Translation: {top1.value:.0%} of the vectors lie nearest to their own text's among {pool:,}."
+        reasons.append((_level(top1.value if top1.low > 1 / pool else 0.0, TRANSLATION), words))
     elif math.isfinite(found.verdict.expected_top1):
         value = found.verdict.expected_top1
         words = f"Translation: {value:.0%} are expected to lie nearest to their own text's among 4,096; not measured."

@@ -269,8 +269,8 @@ GRADES = """<p>Each line of evidence gives a grade; the worst one counts.</p>
 <td>0.05 or more</td><td>less</td></tr>
 <tr><td>attributes: lift, if its interval leaves chance; without a ceiling, against perfect reading</td>
 <td>0.9 or more</td><td>0.5 or more</td><td>0.2 or more</td><td>less</td></tr>
-<tr><td>translation: top-1 among 4,096, measured or else expected</td><td></td><td>0.3 or more</td><td>0.05 or more</td>
-<td>less</td></tr></tbody></table></div>
+<tr><td>translation: top-1 among 4,096, measured, if its interval leaves chance, or else expected</td>
+<td></td><td>0.3 or more</td><td>0.05 or more</td><td>less</td></tr></tbody></table></div>
 <p>Where the spaces were not aligned there is no grade.</p>"""
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -77,6 +79,24 @@ def test_chance_is_what_random_scores_get(multi):
     found, due = measure(rng.random(truth.shape).astype(np.float32), truth), chance(truth)
     for name in ("top1", "top5", "precision", "recall", "macro_f1", "mean_average_precision"):
         assert getattr(found, name).value == pytest.approx(getattr(due, name).value, abs=0.03), name
+
+
+def test_chance_in_average_precision_is_its_mean_over_all_orders():
+    truth = truth_matrix([("a",)] * 11 + [("b",)] * 3, ["a", "b"])
+    due = chance(truth).mean_average_precision.value
+    each = [
+        average_precision_score([i not in drawn for i in range(14)], np.arange(14)[::-1])
+        for drawn in combinations(range(14), 3)
+    ]
+    assert due == pytest.approx(np.mean(each))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_ties_in_average_precision_are_broken_fairly(seed):
+    truth = truth_matrix([("a",)] * 300 + [("b",)] * 400 + [("c",)] * 300, ["a", "b", "c"])
+    found = label_measures(np.zeros(truth.shape, np.float32), truth, ["a", "b", "c"], seed=seed)
+    for one in found:
+        assert one.average_precision.value == pytest.approx(one.rows / 1000, abs=0.05), one.label
 
 
 def test_majority_is_the_most_frequent_label():

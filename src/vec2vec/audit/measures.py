@@ -8,9 +8,9 @@ Definitions, for n rows with scores of L labels and the set of true labels of ea
   both averaged over the rows.
 - **macro F1**: each row is given its `assigned` highest labels, one where rows have one label each, else the rounded
   mean number of true labels; F1 of each label that is true of a row at least; their mean.
-- **average precision** of a label: rows ordered by its score; the mean, over the rows where it is true, of the share of
-  true rows down to that row. Chance is the label's share. It is taken of labels that are true of ten rows or more, at
-  most the `MOST_LABELS` most frequent.
+- **average precision** of a label: rows ordered by its score, ties in a fixed random order; the mean, over the rows
+  where it is true, of the share of true rows down to that row. Chance is its mean over all orders, a little above the
+  label's share. It is taken of labels that are true of ten rows or more, at most the `MOST_LABELS` most frequent.
 
 Intervals are 95% percentile intervals of a bootstrap over the rows.
 """
@@ -27,7 +27,7 @@ import numpy.typing as npt
 from vec2vec.audit.intervals import exact, percentile, resample_weights
 from vec2vec.errors import InputError
 from vec2vec.evaluate.metrics import Estimate
-from vec2vec.vectors import Float32
+from vec2vec.vectors import Float32, Int64
 
 Truths = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.floating[Any]]
@@ -166,8 +166,8 @@ def chance(truth: Truths, *, k: int = TOP, whole: bool = True, seed: int = 0, dr
         np.put_along_axis(given, order, True, axis=1)
         sums = [a[:, kept].sum(0, keepdims=True).astype(np.float64) for a in (given & truth, given, truth)]
         f1s.append(float(_macro_f1(*sums)[0]))
-    share = truth[:, _measurable(truth)].mean(0)
-    precision = exact(float(share.mean())) if len(share) else None
+    chosen = _measurable(truth)
+    precision = exact(float(_chance_precision(truth[:, chosen].sum(0), n).mean())) if len(chosen) else None
     return Measures(rows.top1, rows.top5, rows.precision, rows.recall, exact(float(np.mean(f1s))), precision)
 
 
@@ -252,10 +252,24 @@ def _measurable(truth: Truths) -> npt.NDArray[np.int64]:
     return np.asarray([i for i in order if LEAST_POSITIVE <= count[i] < len(truth)][:MOST_LABELS], np.int64)
 
 
+def _chance_precision(true: Int64, rows: int) -> Floats:
+    """The mean average precision over all orders of the rows, of labels that are true of so many of them.
+
+    A true row at place i has i - 1 rows above it, each true with probability q = (true - 1) / (rows - 1): the share of
+    true rows down to it is (1 + (i - 1) q) / i on average, and every i is as likely.
+    """
+    q = (true - 1) / (rows - 1)
+    harmonic = float((1 / np.arange(1, rows + 1)).mean())
+    result: Floats = q + harmonic * (1 - q)
+    return result
+
+
 def _average_precisions(scores: Float32, truth: Truths, resamples: int, seed: int) -> tuple[Floats, Floats]:
     """(L,) average precisions, and (b, L) of resamples."""
     n, labels = scores.shape
-    orders = [np.argsort(-scores[:, i], kind="stable") for i in range(labels)]
+    rng = np.random.default_rng([seed, 2])
+    shuffled = [rng.permutation(n) for _ in range(labels)]
+    orders = [own[np.argsort(-scores[own, i], kind="stable")] for i, own in enumerate(shuffled)]
     true = [truth[order, i].astype(np.float64) for i, order in enumerate(orders)]
 
     def of(weights: Floats) -> Floats:

@@ -98,3 +98,16 @@ def test_any_translation_of_a_word_counts_and_csls_finds_what_a_hub_hides() -> N
     assert found.nearest.top1 == 0.0
     assert found.csls.top1 == 1.0
     assert translate_words(vocabulary, targets, [[0, 2], [1]], vocabulary).nearest.top1 == 0.5
+
+
+def test_words_that_tie_share_their_places_and_a_translation_listed_twice_is_one(vectors: np.ndarray) -> None:
+    own = [[i] for i in range(len(vectors))]
+    words = np.eye(12, dtype=np.float32)
+    found = translate_words(words, np.concatenate([words, words]), own[:12], words)
+    for one in (found.nearest, found.csls):
+        assert (one.top1, one.top5, one.mean_rank, one.median_rank) == (0.5, 1.0, 1.5, 1.5)
+    noisy = vectors + np.random.default_rng(5).standard_normal(vectors.shape).astype(np.float32)
+    once = translate_words(noisy, vectors, own, vectors)
+    assert translate_words(noisy, vectors, [[i, i] for i in range(len(vectors))], vectors) == once
+    expected = score(noisy, vectors, pools=(None,), bootstrap=100).pool().cosine
+    assert (once.nearest.top1, once.nearest.mean_rank) == (expected.top1.value, expected.mean_rank.value)

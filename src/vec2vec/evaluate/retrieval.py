@@ -67,7 +67,10 @@ def plan_places(plan: Floats) -> Places:
     """
     if plan.ndim != 2 or plan.shape[0] != plan.shape[1]:
         raise InputError(f"a plan of shape {plan.shape} is not square: row i and column i are one text")
-    found = _Places(*_count(plan, np.arange(len(plan))))
+    return _means(_Places(*_count(plan, np.arange(len(plan)))))
+
+
+def _means(found: _Places) -> Places:
     rank = found.rank()
     top1, top5, top16 = (float(found.top(k).mean()) for k in _TOP)
     return Places(top1, top5, top16, float(rank.mean()), float(np.median(rank)))
@@ -101,25 +104,22 @@ def translate_words(
     """
     q, c = _unit(translated), _unit(targets)
     crowding = _neighbourhood(c, _unit(vocabulary), batch_rows)
-    ranks, cosines = np.empty((2, len(q))), np.empty(len(q))
+    counts, cosines = np.empty((2, 2, len(q)), np.int64), np.empty(len(q))
     for start in range(0, len(q), batch_rows):
         sims = q[start : start + batch_rows] @ c.T
         for i, row in enumerate(sims, start):
-            known = np.asarray(answers[i])
+            known = np.unique(answers[i])
             cosines[i] = row[known].max()
-            ranks[:, i] = _best_rank(row, known), _best_rank(2 * row - crowding, known)
-    return WordScores(_places_of(ranks[0]), _places_of(ranks[1]), float(cosines.mean()))
+            counts[:, :, i] = _count_best(row, known), _count_best(2 * row - crowding, known)
+    nearest, csls = (_means(_Places(greater, equal)) for greater, equal in counts)
+    return WordScores(nearest, csls, float(cosines.mean()))
 
 
-def _best_rank(sims: Floats, known: NDArray[np.int64]) -> float:
+def _count_best(sims: Floats, known: NDArray[np.int64]) -> tuple[int, int]:
+    """How many candidates are more similar than the best of those known, and how many others exactly as similar."""
     best = sims[known].max()
     ties = np.count_nonzero(sims == best) - np.count_nonzero(sims[known] == best)
-    return 1 + np.count_nonzero(sims > best) + ties / 2
-
-
-def _places_of(ranks: Floats) -> Places:
-    top1, top5, top16 = (float(np.mean(ranks <= k)) for k in _TOP)
-    return Places(top1, top5, top16, float(ranks.mean()), float(np.median(ranks)))
+    return int(np.count_nonzero(sims > best)), int(ties)
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,23 @@ from vec2vec.errors import InputError
         ("a.csv", "label,description\nwar,soldiers and battles\nlove,\n"),
         ("a.tsv", "name\tdescription\nwar\tsoldiers and battles\nlove\tlove\n"),
         ("a.txt", "war: soldiers and battles\n\nlove\n"),
+        ("a.txt", "\ufeffwar: soldiers and battles\r\nlove\r\n"),
+        ("a.csv", "\ufefflabel,description\r\nwar,soldiers and battles\r\nlove,love\r\n"),
+        ("a.json", '\ufeff{"war": "soldiers and battles", "love": "love"}'),
     ],
 )
 def test_labels_of_every_format(tmp_path, name, content):
     path = tmp_path / name
-    path.write_text(content)
+    path.write_text(content, encoding="utf8", newline="")
     assert dict(read_labels(path).descriptions) == {"war": "soldiers and battles", "love": "love"}
+
+
+def test_what_is_no_end_of_a_line_stays_in_a_description(tmp_path):
+    (tmp_path / "a.csv").write_text('label,description\nwar,"soldiers\nand battles"\nlove,love\n')
+    assert read_labels(tmp_path / "a.csv").descriptions["war"] == "soldiers\nand battles"
+    rows = '{"label": "war", "description": "soldiers\u2028and battles"}\n{"label": "love"}\n'
+    (tmp_path / "a.jsonl").write_text(rows, encoding="utf8")
+    assert read_labels(tmp_path / "a.jsonl").descriptions["war"] == "soldiers\u2028and battles"
 
 
 def test_names_alone_describe_themselves(tmp_path):
@@ -43,6 +54,7 @@ def test_the_nineteen_topics_are_packaged():
     ("name", "content", "message"),
     [
         ("a.json", "{", "cannot be read as labels"),
+        ("a.json", "[" * 200_000, "cannot be read as labels"),
         ("a.json", '{"a": 1, "b": 2}', "an object of names and descriptions"),
         ("a.json", '["one"]', "has 1 labels; at least 2"),
         ("a.txt", "war\nlove\nwar\n", "has the label 'war' twice"),

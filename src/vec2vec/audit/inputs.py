@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections import Counter
@@ -236,8 +237,8 @@ def read_labels(labels: str | os.PathLike[str] | Mapping[str, str] | LabelSet) -
     if path.stat().st_size > MOST_LABEL_BYTES:
         raise InputError(f"{path}: is too large for a list of labels")
     try:
-        pairs = _label_pairs(path, path.read_text(encoding="utf8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+        pairs = _label_pairs(path, path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as labels ({one_line(error)})") from error
     twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
     if twice:
@@ -263,13 +264,13 @@ def _label_pairs(path: Path, text: str) -> list[tuple[str, str]]:
             return list(tree.items())
         raise InputError(f"{path}: should be an object of names and descriptions, or a list of names")
     if suffix == ".txt":
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        lines = [line.strip() for line in text.split("\n") if line.strip()]
         parts = [line.partition(":") for line in lines]
         return [(name.strip(), description.strip()) for name, _, description in parts]
     if suffix == ".jsonl":
-        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+        rows = [json.loads(line) for line in text.split("\n") if line.strip()]
     elif suffix in (".csv", ".tsv"):
-        rows = list(csv.DictReader(text.splitlines(), delimiter="\t" if suffix == ".tsv" else ","))
+        rows = list(csv.DictReader(io.StringIO(text), delimiter="\t" if suffix == ".tsv" else ","))
     else:
         raise InputError(f"{path}: labels are read from .json, .jsonl, .csv, .tsv and .txt")
     return [_label_row(path, i, row) for i, row in enumerate(rows)]

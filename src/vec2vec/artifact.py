@@ -249,17 +249,17 @@ def _config_text(translator: Translator, weights_sha256: str) -> str:
         "record": translator.record,
         "weights_sha256": weights_sha256,
     }
-    return json.dumps(_json_ready(tree), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return json.dumps(json_ready(tree), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def _json_ready(value: Any) -> Any:
+def json_ready(value: Any) -> Any:
     """As JSON can hold it: numpy's numbers as Python's, tuples as lists, NaN and infinity as null, paths as text."""
     if isinstance(value, Mapping):
-        return {str(key): _json_ready(item) for key, item in value.items()}
+        return {str(key): json_ready(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_json_ready(item) for item in value]
+        return [json_ready(item) for item in value]
     if isinstance(value, np.generic | np.ndarray):
-        return _json_ready(value.tolist())
+        return json_ready(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if value is None or isinstance(value, bool | int | float | str):

@@ -15,6 +15,7 @@ import vec2vec
 from vec2vec.cli import app
 from vec2vec.cli.evaluate import parse_pools
 from vec2vec.errors import ConfigError
+from vec2vec.verdict import Verdict
 
 runner = CliRunner()
 
@@ -129,6 +130,20 @@ def test_inspect(translator: Path) -> None:
     tree = json.loads(runner.invoke(app, ["inspect", str(translator), "--json"]).stdout)
     assert tree["spaces"] == {"left": 16, "right": 12}
     assert set(tree) == {"spaces", "verdict", "record"}
+
+
+def test_inspect_of_a_fit_that_was_not_judged_is_json(tmp_path: Path, translator: Path) -> None:
+    held = vec2vec.Translator.from_pretrained(translator)
+    verdict = Verdict("uncertain", float("nan"), (0.0, 1.0), {"rows": float("inf")}, "not judged")
+    vec2vec.Translator({name: held.space(name) for name in held.spaces}, verdict=verdict).save_pretrained(
+        tmp_path / "t"
+    )
+    result = runner.invoke(app, ["inspect", str(tmp_path / "t"), "--json"])
+
+    def refuse(constant: str) -> None:
+        pytest.fail(f"{constant} is no JSON")
+
+    assert json.loads(result.stdout, parse_constant=refuse)["verdict"]["expected_top1"] is None
 
 
 def test_the_script_runs(translator: Path) -> None:

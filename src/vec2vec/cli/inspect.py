@@ -20,6 +20,7 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the spaces of a translator, its verdict, and the record of its fit."""
+    from vec2vec.artifact import json_ready
     from vec2vec.translator import Translator
 
     loaded = Translator.from_pretrained(translator)
@@ -29,7 +30,7 @@ def inspect(
         "record": loaded.record,
     }
     if as_json:
-        typer.echo(json.dumps(about, indent=2))
+        typer.echo(json.dumps(json_ready(about), indent=2, allow_nan=False))
         return
     for name, width in about["spaces"].items():
         typer.echo(f"space {name}: {width} dimensions")

@@ -148,6 +148,31 @@ def test_an_inverter_goes_home_with_its_checkpoint(world, tmp_path, monkeypatch)
     assert (tmp_path / "inv" / "model.safetensors").exists()
 
 
+def test_texts_that_the_encoder_knows_nothing_of_are_skipped_with_their_labels(world, tmp_path):
+    for name, rows in (("reference", (3, 50)), ("truth", (7,))):
+        lines = (world / f"{name}.jsonl").read_text().splitlines(keepends=True)
+        for row in rows:
+            lines[row] = json.dumps({"text": "zzz qqq", "label": "river"}) + "\n"
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines))
+    more = ["--reference", str(tmp_path / "reference.jsonl"), "--truth", str(tmp_path / "truth.jsonl")]
+    stopped = call(world, tmp_path / "r", *more, "--inverter", "nearest")
+    assert stopped.exit_code == 2
+    assert "no token that the encoder knows" in stopped.stderr
+    result = call(world, tmp_path / "r", *more, "--inverter", "nearest", "--on-bad-rows", "skip")
+    assert result.exit_code == 0, result.output
+    tree = json.loads((tmp_path / "r" / "report.json").read_text())
+    assert (tree["reference"]["rows"], tree["leak"]["audited_rows"], tree["translation"]["pool"]) == (598, 299, 299)
+    assert tree["attributes"][0]["translated"]["top1"]["value"] > 0.8
+    assert tree["translation"]["top1"]["value"] > 0.9
+
+    args = ["inverter", "train", more[1], "--encoder", str(world / "known"), "--out", str(tmp_path / "inverter")]
+    trained = runner.invoke(app, [*args, "--steps", "2", "--on-bad-rows", "skip", *SMALL])
+    assert trained.exit_code == 0, trained.output
+    record = json.loads((tmp_path / "inverter" / "config.json").read_text())["record"]
+    unique = {json.loads(line)["text"] for line in (tmp_path / "reference.jsonl").read_text().splitlines()}
+    assert record["texts"] == len(unique - {"zzz qqq"})
+
+
 def test_not_aligned_is_exit_code_3_and_a_report_without_figures(world, tmp_path):
     result = call(world, tmp_path / "r", "--truth", str(world / "truth.jsonl"), translator="bad")
     assert result.exit_code == 3, result.output

@@ -8,7 +8,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -58,6 +58,10 @@ class Leak:
     @property
     def width(self) -> int:
         return int(self.vectors.shape[1])
+
+    def take(self, rows: Int64) -> Leak:
+        """These of its rows."""
+        return replace(self, vectors=self.vectors[rows], rows=self.rows[rows])
 
 
 @dataclass(frozen=True, eq=False)

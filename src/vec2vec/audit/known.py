@@ -21,7 +21,7 @@ from vec2vec.audit.inversion.vocabulary import find_tokenizer
 from vec2vec.audit.settings import AuditSettings
 from vec2vec.encoders import Encoder, embed, encode
 from vec2vec.errors import InputError
-from vec2vec.vectors import Float32
+from vec2vec.vectors import Float32, Int64
 
 Say = Callable[[str], None]
 
@@ -48,6 +48,15 @@ class Known:
         if self.encoder is None:
             raise InputError(f"{what}: has texts to embed, and no encoder is at hand: give one, or their vectors")
         return embed(list(texts), self.encoder, cache=self.cache)
+
+    def embed_usable(self, texts: Sequence[str], what: str) -> tuple[Float32, Int64]:
+        """(k, width) float32 and (k,): the vectors of the texts that have one, and which they are; warns of others."""
+        if self.encoder is None:
+            return self.embed(texts, what), np.arange(len(texts))
+        vectors = embed(list(texts), self.encoder, on_bad_rows="skip", cache=self.cache)
+        if len(vectors) == len(texts):
+            return vectors, np.arange(len(texts))
+        return vectors, np.flatnonzero(self.embed_again(texts).any(1))
 
     def embed_again(self, texts: Sequence[str]) -> Float32:
         """Like `embed`, without the cache, for hypotheses that nobody will ask for again. A blank text is zero."""

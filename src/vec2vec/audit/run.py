@@ -39,7 +39,7 @@ from vec2vec.encoders import Encoder, get_encoder
 from vec2vec.errors import ConfigError, DimensionError, InputError, Vec2VecWarning
 from vec2vec.stores.base import listed
 from vec2vec.translator import Translator
-from vec2vec.vectors import Float32, OnBadRows
+from vec2vec.vectors import Float32, Int64, OnBadRows
 from vec2vec.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class _Run:
             spaces = _check_widths(found, spaces, drawn, known)
         self.say(f"embedding {len(texts):,} reference texts with {known.name}" if texts.vectors is None else "reading")
         tools = self.words.check(known, texts)
-        vectors = self._vectors(known, texts)
+        vectors, texts = self._vectors(known, texts)
         given = found is not None
         if found is None:
             found, spaces = self._fit(leak, source, vectors, known)
@@ -195,7 +195,8 @@ class _Run:
         if verdict.label == "not aligned":
             return Audit(**base, seconds=time.perf_counter() - started)
         own = None if whole_truth is None else whole_truth.take(drawn.rows)
-        native = self._native(known, own)
+        native, own, drawn = self._native(known, own, drawn)
+        base["leak"] = drawn
         translated = found.translate(drawn.vectors, source=spaces[0], target=spaces[1])
         views = Views.of(translated, drawn.vectors, native)
         self.say("reading attributes")
@@ -230,11 +231,18 @@ class _Run:
         made = get_encoder(encoder, threads=self.threads) if isinstance(encoder, str) else encoder
         return Known(made.identity.encoder, made.width, made, self.cache)
 
-    def _vectors(self, known: Known, reference: Reference) -> Float32:
+    def _vectors(self, known: Known, reference: Reference) -> tuple[Float32, Reference]:
+        """The vectors of the reference, and what it is without the texts that have none."""
         if reference.vectors is not None:
-            return check_known(reference.vectors, known.width, reference.name)
+            return check_known(reference.vectors, known.width, reference.name), reference
         assert reference.texts is not None
-        return known.embed(reference.texts, reference.name)
+        vectors, rows = self._embed(known, reference.texts, reference.name)
+        return vectors, reference.take(rows)
+
+    def _embed(self, known: Known, texts: Sequence[str], what: str) -> tuple[Float32, Int64]:
+        if self.on_bad_rows == "error":
+            return known.embed(texts, what), np.arange(len(texts))
+        return known.embed_usable(texts, what)
 
     def _fit(
         self, leak: Any, source: RowSource, vectors: Float32, known: Known
@@ -255,16 +263,15 @@ class _Run:
         self.say(found.verdict.sentence)
         return found.translator, names
 
-    def _native(self, known: Known, truth: Truth | None) -> Float32 | None:
-        if truth is None or (truth.vectors is None and truth.texts is None):
-            return None
-        if truth.vectors is not None:
-            return check_known(truth.vectors, known.width, truth.name)
-        if known.encoder is None:
-            return None
+    def _native(self, known: Known, truth: Truth | None, leak: Leak) -> tuple[Float32 | None, Truth | None, Leak]:
+        """The native vectors of the truth, and truth and leak without the rows whose texts have none."""
+        if truth is not None and truth.vectors is not None:
+            return check_known(truth.vectors, known.width, truth.name), truth, leak
+        if truth is None or truth.texts is None or known.encoder is None:
+            return None, truth, leak
         self.say(f"embedding {len(truth):,} true texts, for the ceiling")
-        assert truth.texts is not None
-        return known.embed(truth.texts, truth.name)
+        native, rows = self._embed(known, truth.texts, truth.name)
+        return native, truth.take(rows), leak.take(rows)
 
     def _readers(
         self, known: Known, reference: Reference, vectors: Float32, labels: LabelSet | None, notes: list[str]

@@ -57,8 +57,9 @@ def train(
     from vec2vec.align import limited_threads
     from vec2vec.audit.inversion import InverterSettings, train_inverter
     from vec2vec.audit.inversion.inverter import check_inverter_folder
+    from vec2vec.audit.known import Known
     from vec2vec.datasets import open_corpus
-    from vec2vec.encoders import embed, get_encoder
+    from vec2vec.encoders import get_encoder
     from vec2vec.settings import make_settings
 
     make_settings(InverterSettings, {"minutes": minutes, "steps": steps, "seed": seed} | options, owner="an inverter")
@@ -69,7 +70,12 @@ def train(
     given = {} if max_tokens is None else {"max_tokens": max_tokens}
     made = get_encoder(encoder, threads=threads, device=device.value, **given)
     say(f"embedding {len(found):,} texts with {made.identity.encoder}")
-    vectors = embed(found, made, cache=not no_cache)
+    known = Known(made.identity.encoder, made.width, made, cache=not no_cache)
+    if on_bad_rows is BadTexts.error:
+        vectors = known.embed(found, texts)
+    else:
+        vectors, rows = known.embed_usable(found, texts)
+        found = [found[i] for i in rows]
     checkpoint = out.with_name(f".{out.name}.training.safetensors")
     with limited_threads(threads), _kept_on_interruption():
         inverter = train_inverter(

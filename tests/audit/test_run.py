@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from audit_world import ALIGNED, NAMES, QUICK, World
 
+import vec2vec.audit.run
 from vec2vec.audit import Audit, LabelSet, Reference, Truth, audit
 from vec2vec.errors import ConfigError, DimensionError, InputError
 from vec2vec.translator import Translator
@@ -149,6 +150,33 @@ def test_json_holds_the_figures(found):
     assert tree["scope"] == "a test"
     assert tree["attributes"][0]["translated"]["top1"]["value"] > 0.9
     assert tree["verdict"]["label"] == ALIGNED.label
+
+
+def without_a_fit(*_: Any, **__: Any) -> None:
+    pytest.fail("it was fitted")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": None, "reference": "other labels"}, "labels of the reference: its labels match nothing"),
+        ({"candidates": 17}, "candidates is 17, and there are 16 labels"),
+        ({"labels": None, "candidates": 17}, "candidates is 17, and there are 16 labels"),
+    ],
+)
+def test_labels_that_cannot_be_measured_are_refused_before_the_fit(world, monkeypatch, changes, message):
+    monkeypatch.setattr(vec2vec.audit.run, "fit", without_a_fit)
+    if "reference" in changes:
+        others = tuple((f"other {own}",) for (own,) in world.reference.labels)
+        changes = changes | {"reference": replace(world.reference, labels=others)}
+    with pytest.raises(InputError, match=message):
+        run(world, translator=None, **changes)
+
+
+def test_one_row_is_read_and_its_translation_is_not_scored(world):
+    found = run(world, leak=world.leak[:1], truth=world.truth.take(np.arange(1)))
+    assert found.translation is None
+    assert found.attributes[0].translated.top1.value == 1.0
 
 
 def test_a_truth_of_another_length(world):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,25 @@ def test_bad_input_is_one_line(world, tmp_path, more, message):
     assert message in " ".join(result.stderr.split())
     assert result.stderr.strip().splitlines()[-1].startswith("error: ")
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--lm", "labels.json"], "no causal language model could be loaded"),
+        (["--names", "en_core_web_sm"], "vec2vec[names]"),
+        (["--judge", "http://localhost:1/v1"], "name the model"),
+        (["--truth", "truth.jsonl"], "vec2vec[inversion]"),
+    ],
+)
+def test_what_an_inversion_lacks_is_told_before_the_work(world, tmp_path, monkeypatch, more, message):
+    for module in ("spacy", "sacrebleu.metrics"):
+        monkeypatch.setitem(sys.modules, module, None)
+    parts = [str(world / part) if part.endswith(("json", "jsonl")) else part for part in more]
+    result = call(world, tmp_path / "r", *parts, "--inverter", "train", "--minutes", "0.02")
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert "reading attributes" not in result.stderr
 
 
 def test_without_a_scope_nothing_runs(world, tmp_path):

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from vec2vec.audit.inputs import Labels, LabelSet
+from vec2vec.audit.inputs import Labels
 from vec2vec.audit.measures import (
     Floats,
     LabelMeasure,
@@ -20,6 +20,7 @@ from vec2vec.audit.measures import (
     Truths,
     among,
     chance,
+    check_candidates,
     confusion,
     label_measures,
     lift,
@@ -240,10 +241,14 @@ def read_attributes(reading: Reading, views: Views, truth: Labels | None, settin
     )
 
 
-def check_labels(labels: LabelSet, truth: Labels) -> None:
-    """Raises InputError where no label of the truth is in the set: before the work, not after it."""
-    if not truth_matrix(truth, labels.names).any():
-        raise InputError(_match_nothing(labels.name, labels.names, truth))
+def check_labels(task: str, names: Sequence[str], truth: Labels, settings: AuditSettings) -> None:
+    """Raises InputError where `read_attributes` could not measure these labels: before the work, not after it."""
+    matrix = truth_matrix(truth, names)
+    matrix = matrix[matrix.any(1)]
+    if not len(matrix):
+        raise InputError(_match_nothing(task, names, truth))
+    if settings.candidates is not None:
+        check_candidates(matrix, settings.candidates)
 
 
 def _match_nothing(task: str, names: Sequence[str], truth: Labels) -> str:

@@ -9,8 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
-from vec2vec.audit.inputs import Reference
-from vec2vec.audit.inversion.entities import spacy_names
+from vec2vec.audit.inputs import Reference, Truth
+from vec2vec.audit.inversion.entities import NameFinder, spacy_names
 from vec2vec.audit.inversion.inverter import Inverter
 from vec2vec.audit.inversion.judge import EndpointJudge
 from vec2vec.audit.inversion.lm import LanguageModel
@@ -20,6 +20,7 @@ from vec2vec.audit.inversion.training import TrainingStep, train_inverter
 from vec2vec.audit.inversion.vocabulary import find_tokenizer
 from vec2vec.audit.settings import AuditSettings
 from vec2vec.encoders import Encoder, embed, encode
+from vec2vec.encoders.base import require
 from vec2vec.errors import InputError
 from vec2vec.vectors import Float32, Int64
 
@@ -91,12 +92,15 @@ class Words:
     names: str | None
     judge: str | None
 
-    def check(self, known: Known, reference: Reference) -> bool:
+    def check(self, known: Known, reference: Reference, truth: Truth | None) -> bool:
         """Whether texts are asked for; raises InputError where they cannot be had: before the work, not after it."""
         if self.inverter is None or self.inverter == "none":
             return False
         if known.encoder is None or reference.texts is None:
             raise InputError("to recover texts, give the known encoder and a reference of texts, or leave it (none)")
+        if truth is not None and truth.texts is not None:
+            require("sacrebleu.metrics", "inversion", "a measure of texts")
+        _ = self._helpers  # they are loaded here
         if self.inverter == "train":
             find_tokenizer(known.encoder)
         elif (published := self._published) is not None:
@@ -109,6 +113,7 @@ class Words:
         """What an inversion works with; an inverter is trained here where one is asked for."""
         assert known.encoder is not None
         assert reference.texts is not None
+        proposer, names, judge = self._helpers
         inverter = None
         if self.inverter == "train":
             minutes = settings.inverter_minutes
@@ -130,10 +135,10 @@ class Words:
             encoder=known.encoder,
             inverter=inverter,
             published=self._published,
-            proposer=None if self.lm is None else LanguageModel(self.lm),
-            names=None if self.names is None else spacy_names(self.names),
+            proposer=proposer,
+            names=names,
             names_by="a rule of capitals" if self.names is None else f"the spaCy model {self.names}",
-            judge=None if self.judge is None else EndpointJudge(self.judge),
+            judge=judge,
             judged_by="a rule" if self.judge is None else f"the endpoint {self.judge}",
             say=say,
         )
@@ -143,6 +148,14 @@ class Words:
         if not isinstance(self.inverter, str) or not self.inverter.startswith(PREFIX):
             return None
         return PublishedInverter(self.inverter.removeprefix(PREFIX))
+
+    @cached_property
+    def _helpers(self) -> tuple[LanguageModel | None, NameFinder | None, EndpointJudge | None]:
+        return (
+            None if self.lm is None else LanguageModel(self.lm),
+            None if self.names is None else spacy_names(self.names),
+            None if self.judge is None else EndpointJudge(self.judge),
+        )
 
     def _load(self) -> Inverter:
         if isinstance(self.inverter, Inverter):

@@ -130,19 +130,25 @@ def among(scores: Float32, truth: Truths, candidates: int, seed: int) -> tuple[F
     ------
     InputError : fewer labels than candidates
     """
-    n, labels = scores.shape
-    if candidates > labels:
-        raise InputError(f"candidates is {candidates}, and there are {labels:,} labels")
+    check_candidates(truth, candidates)
+    n = len(truth)
     rng = np.random.default_rng(seed)
     drawn = np.empty((n, candidates), np.int64)
     drawn[:, 0] = truth.argmax(1)
     for row in range(n):
-        others = np.flatnonzero(~truth[row])
-        if len(others) < candidates - 1:
-            raise InputError(f"candidates is {candidates}, and a row has only {len(others)} labels that are not true")
-        drawn[row, 1:] = rng.choice(others, candidates - 1, replace=False)
+        drawn[row, 1:] = rng.choice(np.flatnonzero(~truth[row]), candidates - 1, replace=False)
     rows = np.arange(n)[:, None]
     return scores[rows, drawn], truth[rows, drawn]
+
+
+def check_candidates(truth: Truths, candidates: int) -> None:
+    """Raises InputError unless (n, L) truth has so many labels, and each row all but one of them that are not true."""
+    labels = truth.shape[1]
+    if candidates > labels:
+        raise InputError(f"candidates is {candidates}, and there are {labels:,} labels")
+    others = labels - int(truth.sum(1).max())
+    if others < candidates - 1:
+        raise InputError(f"candidates is {candidates}, and a row has only {others} labels that are not true")
 
 
 def chance(truth: Truths, *, k: int = TOP, whole: bool = True, seed: int = 0, draws: int = 10) -> Measures:

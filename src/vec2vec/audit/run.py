@@ -160,9 +160,10 @@ class _Run:
         source = open_leak(leak)
         label_set = None if labels is None else read_labels(labels)
         whole_truth = None if truth is None else read_truth(truth, rows=source.rows, leak=source.uri)
-        if label_set is not None and whole_truth is not None and whole_truth.labels is not None:
-            check_labels(label_set, whole_truth.labels)
         drawn = draw_leak(source, settings.leak_rows, settings.seed, self.on_bad_rows)
+        own = None if whole_truth is None else whole_truth.take(drawn.rows)
+        if label_set is not None and own is not None and own.labels is not None:
+            check_labels(label_set.name, label_set.names, own.labels, settings)
         texts = read_reference(
             reference, rows=settings.reference_rows, seed=settings.seed, on_bad_rows=self.on_bad_rows
         )
@@ -171,13 +172,15 @@ class _Run:
         if found is not None:
             spaces = _check_widths(found, spaces, drawn, known)
         self.say(f"embedding {len(texts):,} reference texts with {known.name}" if texts.vectors is None else "reading")
-        tools = self.words.check(known, texts)
+        tools = self.words.check(known, texts, own)
         vectors, texts = self._vectors(known, texts)
+        native, own, drawn = self._native(known, own, drawn)
+        readers, untrained = self._readers(known, texts, vectors, label_set, own)
         given = found is not None
         if found is None:
             found, spaces = self._fit(leak, source, vectors, known)
         verdict = found.verdict or _not_judged()
-        notes = list(_notes(drawn, found, spaces, verdict, given))
+        notes = _notes(drawn, found, spaces, verdict, given)
         base: dict[str, Any] = {
             "scope": scope.strip(),
             "leak": drawn,
@@ -194,13 +197,10 @@ class _Run:
         }
         if verdict.label == "not aligned":
             return Audit(**base, seconds=time.perf_counter() - started)
-        own = None if whole_truth is None else whole_truth.take(drawn.rows)
-        native, own, drawn = self._native(known, own, drawn)
-        base["leak"] = drawn
+        notes += untrained
         translated = found.translate(drawn.vectors, source=spaces[0], target=spaces[1])
         views = Views.of(translated, drawn.vectors, native)
         self.say("reading attributes")
-        readers = self._readers(known, texts, vectors, label_set, notes)
         attributes = self._attributes(readers, own, views)
         made = self.words.tools(known, texts, vectors, self.settings, self.say) if tools else None
         inversion = None if made is None else self._invert(made, drawn, translated, native, own)
@@ -211,7 +211,9 @@ class _Run:
             attributes=attributes,
             inversion=inversion,
             defences=defences,
-            translation=None if native is None else TranslationScores.of(translated, native, settings),
+            translation=None
+            if native is None or len(native) < 2
+            else TranslationScores.of(translated, native, settings),
             picture=Picture.draw(found, spaces, drawn.vectors, vectors, own, settings),
             seconds=time.perf_counter() - started,
         )
@@ -274,10 +276,14 @@ class _Run:
         return native, truth.take(rows), leak.take(rows)
 
     def _readers(
-        self, known: Known, reference: Reference, vectors: Float32, labels: LabelSet | None, notes: list[str]
-    ) -> list[Reading]:
-        """The readers of attributes: by the descriptions of labels, and a probe where the reference has labels."""
-        found = []
+        self, known: Known, reference: Reference, vectors: Float32, labels: LabelSet | None, truth: Truth | None
+    ) -> tuple[list[Reading], list[str]]:
+        """The readers of attributes: by the descriptions of labels, and a probe where the reference has labels; notes.
+
+        Raises InputError where one of them shares no label with the truth.
+        """
+        found: list[Reading] = []
+        notes: list[str] = []
         if labels is not None:
             described = labels.vectors
             if described is None:
@@ -285,13 +291,16 @@ class _Run:
             reader = zero_shot(check_known(described, known.width, f"the descriptions of {labels.name}"))
             found.append(Reading("zero-shot", labels.name, labels.names, reader))
         if reference.labels is None:
-            return found
+            return found, notes
         try:
             probe = train_probe(vectors, reference.labels, None if labels is None else labels.names, self.settings)
             found.append(Reading("few-shot", "labels of the reference", probe.names, probe))
         except InputError as error:
             notes.append(f"no probe was trained: {error}")
-        return found
+        if truth is not None and truth.labels is not None:
+            for one in found:
+                check_labels(one.task, one.names, truth.labels, self.settings)
+        return found, notes
 
     def _attributes(self, readers: Sequence[Reading], truth: Truth | None, views: Views) -> tuple[Attributes, ...]:
         own = None if truth is None else truth.labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -353,6 +354,18 @@ def test_a_judge_behind_an_endpoint(judge, monkeypatch):
     assert seen[0]["temperature"] == 0
     with pytest.raises(InputError, match="neither yes nor no"):
         ask(["odd"], ["odd"])
+
+
+def test_a_judge_whose_answers_break_off(monkeypatch):
+    ask = EndpointJudge("http://localhost:1/v1::m")
+
+    def post(body: bytes) -> bytes:
+        raise http.client.IncompleteRead(b"{")
+
+    monkeypatch.setattr(ask, "_post", post)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    with pytest.raises(InputError, match=r"the judge cannot be reached \(IncompleteRead"):
+        ask(["river"], ["river"])
 
 
 def test_a_judge_without_a_model_or_with_a_key_in_the_open(monkeypatch):

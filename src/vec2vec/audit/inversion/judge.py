@@ -5,6 +5,7 @@ This is the one thing in an audit that sends the true texts anywhere; nothing of
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import time
@@ -74,7 +75,7 @@ class EndpointJudge:
                 with error:
                     if error.code not in FOR_NOW or attempt == TRIES - 1:
                         raise InputError(f"{self.url}: the judge answered HTTP {error.code}") from error
-            except (OSError, TimeoutError) as error:
+            except (OSError, http.client.HTTPException) as error:
                 if attempt == TRIES - 1:
                     raise InputError(f"{self.url}: the judge cannot be reached ({one_line(error)})") from error
             time.sleep(0.2 * 2**attempt)

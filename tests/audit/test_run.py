@@ -71,6 +71,11 @@ def test_settings_of_a_fit_are_refused_where_nothing_is_fitted(world, given):
         run(world, **given)
 
 
+def test_spaces_are_those_of_a_given_translator(world):
+    with pytest.raises(ConfigError, match="no translator is given"):
+        run(world, translator=None, target_space="known")
+
+
 def test_without_truth_there_are_predictions_and_no_measures(world):
     found = run(world, truth=None)
     assert found.translation is None

@@ -48,6 +48,12 @@ def test_a_folder_that_cannot_be_replaced_is_refused_before_the_fit(
     assert "also holds notes.txt, which would be lost" in result.stderr
 
 
+def test_a_space_has_one_reference(held: Path) -> None:
+    result = call(held, "--reference", "right=other.npy")
+    assert result.exit_code == 2
+    assert "--reference right=other.npy: the space 'right' has one already: b.npy" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("setting", "advice"),
     [("seed=3", "use --seed"), ("rows=100", "use --rows"), ("frozen=false", "use --unfreeze"), ("progress=1", "")],

@@ -132,6 +132,14 @@ def test_from_texts_to_the_report_with_a_trained_inverter(world, tmp_path):
     assert all(line["text"] for line in lines)
 
 
+@pytest.mark.parametrize("option", ["--lm", "--encoder"])
+def test_what_serves_to_correct_needs_rounds(tmp_path, option):
+    args = ["inverter", "invert", "inverter", "x.npy", "--out", str(tmp_path / "texts.jsonl"), option, "some"]
+    result = runner.invoke(app, args)
+    assert result.exit_code == 2
+    assert f"{option} some: serves to correct; give --rounds" in result.stderr
+
+
 def test_an_inverter_is_trained_where_none_is_given(world, tmp_path):
     result = call(world, tmp_path / "r", "--minutes", "0.02", "--invert-rows", "3")
     assert result.exit_code == 0, result.output
@@ -201,6 +209,11 @@ def test_not_aligned_is_exit_code_3_and_a_report_without_figures(world, tmp_path
         (["--set", "leak_row=3"], "did you mean 'leak_rows'"),
         (["--from", "known"], "the other direction"),
         (["--judge", "http://localhost:1/v1"], "name the model"),
+        (["--lm", "some"], "nearest has none"),
+        (["--inverter", "vec2text:gtr-base", "--lm", "some"], "vec2text:gtr-base has none"),
+        (["--inverter", "none", "--lm", "some"], "lm (--lm) serves to recover texts, and none are"),
+        (["--inverter", "none", "--names", "some"], "names (--names) serves to recover texts, and none are"),
+        (["--inverter", "none", "--judge", "http://localhost:1/v1::m"], "judge (--judge) serves to recover texts"),
     ],
 )
 def test_bad_input_is_one_line(world, tmp_path, more, message):

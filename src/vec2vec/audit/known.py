@@ -21,7 +21,7 @@ from vec2vec.audit.inversion.vocabulary import find_tokenizer
 from vec2vec.audit.settings import AuditSettings
 from vec2vec.encoders import Encoder, embed, encode
 from vec2vec.encoders.base import require
-from vec2vec.errors import InputError
+from vec2vec.errors import ConfigError, InputError
 from vec2vec.vectors import Float32, Int64
 
 Say = Callable[[str], None]
@@ -92,6 +92,15 @@ class Words:
     names: str | None
     judge: str | None
 
+    def refuse_unused(self) -> None:
+        """Raises ConfigError for what is given and would not be used."""
+        without = self.inverter is None or self.inverter == "none"
+        for name, value in (("lm", self.lm), ("names", self.names), ("judge", self.judge)):
+            if value is not None and without:
+                raise ConfigError(f"{name} (--{name}) serves to recover texts, and none are: choose an inverter")
+        if self.lm is not None and (self.inverter == "nearest" or self._is_published):
+            raise ConfigError(f"lm (--lm) rewrites what a decoder wrote, and {self.inverter} has none")
+
     def check(self, known: Known, reference: Reference, truth: Truth | None) -> bool:
         """Whether texts are asked for; raises InputError where they cannot be had: before the work, not after it."""
         if self.inverter is None or self.inverter == "none":
@@ -145,9 +154,13 @@ class Words:
 
     @cached_property
     def _published(self) -> PublishedInverter | None:
-        if not isinstance(self.inverter, str) or not self.inverter.startswith(PREFIX):
+        if not self._is_published:
             return None
-        return PublishedInverter(self.inverter.removeprefix(PREFIX))
+        return PublishedInverter(str(self.inverter).removeprefix(PREFIX))
+
+    @property
+    def _is_published(self) -> bool:
+        return isinstance(self.inverter, str) and self.inverter.startswith(PREFIX)
 
     @cached_property
     def _helpers(self) -> tuple[LanguageModel | None, NameFinder | None, EndpointJudge | None]:

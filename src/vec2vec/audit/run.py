@@ -112,7 +112,8 @@ def audit(
     ------
     InputError : a leak, reference, truth or labels that cannot be used, see there; a blank scope
     DimensionError : the translator's spaces have not the widths of the leak and of the encoder
-    ConfigError : an unknown setting, or settings of a fit beside a translator
+    ConfigError : an unknown setting; settings of a fit beside a translator, or spaces without one; what serves to
+        recover texts where none are
     """
     if not scope.strip():
         raise InputError("an audit needs its scope: what is audited, and on whose authority")
@@ -129,6 +130,9 @@ def audit(
     )
     if translator is not None and (run.settings.fit_rows is not None or (run.method and not run.defences)):
         raise ConfigError("a translator is given: rows and settings of a fit (--rows, --set-fit) serve to fit one only")
+    if translator is None and (source_space is not None or target_space is not None):
+        raise ConfigError("no translator is given: spaces (--from, --to) are those of a given one (--translator)")
+    run.words.refuse_unused()
     with limited_threads(threads):
         return run.whole(leak, encoder, reference, scope, labels, truth, translator, (source_space, target_space))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -62,7 +63,7 @@ def add_space(
     """
     if out is not None:
         refuse_existing(out, force=force)
-    references = dict(map(parse_reference, reference))
+    references = parse_references(reference)
     options = options_of(None, settings or [], OWN)
 
     from vec2vec.artifact import check_folder
@@ -96,9 +97,16 @@ def add_space(
     raise typer.Exit(code)
 
 
-def parse_reference(text: str) -> tuple[str, str]:
-    """Split ``space=file``."""
-    space, equals, file = text.partition("=")
-    if not equals or not space.strip() or not file:
-        raise ConfigError(f"--reference {text}: write SPACE=FILE, such as --reference known=known.npy")
-    return space.strip(), file
+def parse_references(texts: Sequence[str]) -> dict[str, str]:
+    """Split each ``space=file``."""
+    found: dict[str, str] = {}
+    for text in texts:
+        space, equals, file = text.partition("=")
+        if not equals or not space.strip() or not file:
+            raise ConfigError(f"--reference {text}: write SPACE=FILE, such as --reference known=known.npy")
+        if space.strip() in found:
+            raise ConfigError(
+                f"--reference {text}: the space '{space.strip()}' has one already: {found[space.strip()]}"
+            )
+        found[space.strip()] = file
+    return found

@@ -13,7 +13,7 @@ import typer
 from vec2vec.cli.common import A_STORE, Device, say
 from vec2vec.cli.corpus import BadTexts
 from vec2vec.cli.settings import options_of, own_options
-from vec2vec.errors import InputError
+from vec2vec.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,6 +119,9 @@ def invert(
     """Write the likeliest texts of vectors, one line for each. For vectors that you are authorised to test."""
     if out.suffix != ".jsonl":
         raise InputError(f"{out}: texts are written to .jsonl")
+    for option, value in (("--lm", lm), ("--encoder", encoder)):
+        if value is not None and not rounds:
+            raise ConfigError(f"{option} {value}: serves to correct; give --rounds, such as --rounds 8")
 
     from vec2vec.align import limited_threads
     from vec2vec.audit.inversion import Inverter
@@ -130,6 +133,7 @@ def invert(
     check_output(out, force=force)
     loaded = Inverter.from_pretrained(inverter)
     x = read_vectors(vectors)
+    proposer = None if lm is None else LanguageModel(lm)
     with limited_threads(threads):
         found = loaded.decode(x, beam=beam, closeness=closeness)
         if rounds:
@@ -146,7 +150,7 @@ def invert(
                 proposals=proposals,
                 closeness=closeness,
                 seed=seed,
-                proposer=None if lm is None else LanguageModel(lm),
+                proposer=proposer,
                 progress=lambda number, mean: say(f"round {number}: mean cosine {mean:.3f}"),
             )
     with atomic_file(out, force=force) as stream:

@@ -20,7 +20,7 @@ from vec2vec.audit.inversion.entities import CapitalRule
 from vec2vec.audit.inversion.measures import measure_texts
 from vec2vec.audit.inversion.section import Inversion, Recovery
 from vec2vec.audit.measures import Measures, lift
-from vec2vec.audit.report import grade, markdown, page, write_report
+from vec2vec.audit.report import charts, grade, markdown, page, write_report
 from vec2vec.errors import OutputError
 from vec2vec.evaluate.metrics import Estimate
 from vec2vec.translator import Translator
@@ -122,6 +122,24 @@ def test_a_label_of_markup_does_not_break_the_figures(whole):
     content = page(replace(whole, attributes=(one,)))
     assert "<script>alert(1)" not in content
     read(content)
+
+
+@pytest.mark.parametrize("names", [("1", "20", "3"), tuple(f"{'a long name ' * 5}{i}" for i in range(3))])
+def test_each_label_has_its_own_place_in_a_figure(whole, monkeypatch, names):
+    drawn: list[Any] = []
+    monkeypatch.setattr(charts, "_piece", lambda figure: str(drawn.append(figure)))
+    own = tuple(replace(one, label=name) for one, name in zip(whole.attributes[0].per_label, names, strict=False))
+    table = np.eye(3, 4)
+    one = replace(whole.attributes[0], per_label=own, per_label_native=own[:2], confusion=(list(names), table))
+    charts.label_bars(one)
+    charts.confusion_map(one)
+    bars, squares = drawn
+    assert [list(bar.y) for bar in bars.data] == [[1, 2], [0, 1, 2]]
+    assert [text[:5] for text in bars.layout.yaxis.ticktext] == [name[:5] for name in names[::-1]]
+    for axis in (bars.layout.yaxis, squares.layout.xaxis, squares.layout.yaxis):
+        assert list(axis.tickvals) == [0, 1, 2]
+    assert squares.data[0].x is None
+    np.testing.assert_array_equal(squares.data[0].z, table[::-1, :3])
 
 
 def test_texts_are_masked_unless_revealed(whole):

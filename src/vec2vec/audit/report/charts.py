@@ -67,21 +67,20 @@ def attribute_bars(found: Attributes) -> str:
 def label_bars(found: Attributes) -> str:
     """Average precision by label."""
     chosen = found.per_label[:MOST_BARS][::-1]
-    names = [_short(one.label) for one in chosen]
     figure = _figure(height=110 + 26 * len(chosen))
     native = {one.label: one.average_precision for one in found.per_label_native}
     if native:
-        both = [one.label for one in chosen if one.label in native]
+        both = [i for i, one in enumerate(chosen) if one.label in native]
         figure.add_bar(
-            y=[_short(label) for label in both],
-            x=[native[label].value for label in both],
+            y=both,
+            x=[native[chosen[i].label].value for i in both],
             orientation="h",
             name="the texts themselves",
             marker_color=SKY,
         )
     own = [one.average_precision for one in chosen]
     figure.add_bar(
-        y=names,
+        y=list(range(len(own))),
         x=[v.value for v in own],
         orientation="h",
         name="translated",
@@ -89,7 +88,7 @@ def label_bars(found: Attributes) -> str:
         error_x=_errors(own) | {"thickness": 1, "color": INK},
     )
     figure.update_xaxes(range=[0, 1], title="average precision")
-    figure.update_yaxes(automargin=True)
+    figure.update_yaxes(**_names([one.label for one in chosen]))
     return _piece(figure)
 
 
@@ -97,18 +96,17 @@ def confusion_map(found: Attributes) -> str:
     """True labels against the label that came first."""
     assert found.confusion is not None
     names, table = found.confusion
-    own = [_short(name, 22) for name in names]
     others = bool(table[:, -1].any())
-    columns = [*own, "another"] if others else own
+    columns = [*names, "another"] if others else names
     shown = table if others else table[:, :-1]
-    figure = _figure(height=180 + 24 * len(own))
+    figure = _figure(height=180 + 24 * len(names))
     figure.update_layout(margin={"t": 8})
-    figure.add_heatmap(z=shown[::-1], x=columns, y=own[::-1], zmin=0, zmax=1, colorscale="Blues", showscale=False)
-    if len(own) <= 12:
+    figure.add_heatmap(z=shown[::-1], zmin=0, zmax=1, colorscale="Blues", showscale=False)
+    if len(names) <= 12:
         text = [[f"{value:.0%}" if value >= 0.005 else "" for value in row] for row in shown[::-1]]
         figure.update_traces(text=text, texttemplate="%{text}", textfont={"size": 11})
-    figure.update_xaxes(title="read", tickangle=-40, automargin=True)
-    figure.update_yaxes(title="true", automargin=True)
+    figure.update_xaxes(title="read", tickangle=-40, **_names(columns, 22))
+    figure.update_yaxes(title="true", **_names(names[::-1], 22))
     return _piece(figure)
 
 
@@ -231,6 +229,12 @@ def _piece(figure: Any) -> str:
     config = {"responsive": True, "displayModeBar": False}
     piece: str = io.to_html(figure, include_plotlyjs=False, full_html=False, config=config, default_width="100%")
     return piece
+
+
+def _names(labels: Sequence[str], most: int = 40) -> dict[str, Any]:
+    """An axis whose places 0, 1, ... have these names: as places themselves, names that are cut alike would be one."""
+    names = [_short(label, most) for label in labels]
+    return {"tickvals": list(range(len(names))), "ticktext": names, "automargin": True}
 
 
 def _short(text: str, most: int = 40) -> str:

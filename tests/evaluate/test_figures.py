@@ -248,3 +248,16 @@ def test_no_plotting_at_import_and_no_pyplot_ever() -> None:
         "assert 'matplotlib.figure' in sys.modules and 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path), "PATH": ""})
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_a_row_without_a_domain_is_refused(spaces: dict[str, Any], missing: float | None) -> None:
+    labels: list[Any] = [*(f"d{i}" for i in spaces["domains"][:-1]), missing]
+    with pytest.raises(InputError, match=r"row 119 has the label (None|nan): give every row one"):
+        spaces_figure(**spaces | {"domains": np.array(labels, object)})
+
+
+def test_a_name_is_no_formula(spaces: dict[str, Any], tmp_path: Path) -> None:
+    named = {"source_name": r"$\no$ such command", "title": "$5 or $6_$"}
+    save_figure(spaces_figure(**spaces, **named, projection="pca"), tmp_path / "a.png")
+    save_figure(calibration_figure([0.5], [0.5], [r"$\no$"], title="$5 or $6_$"), tmp_path / "b.png")

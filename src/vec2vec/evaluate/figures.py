@@ -99,7 +99,8 @@ def spaces_figure(
     Raises
     ------
     InputError
-        Rows that do not correspond, fewer than 10 rows, an unknown projection, an index without a name.
+        Rows that do not correspond, fewer than 10 rows, an unknown projection, a row without a label, an index without
+        a name.
     DimensionError
         The two latents differ in width.
     """
@@ -143,6 +144,10 @@ def _labels(domains: ArrayLike | tuple[ArrayLike, ArrayLike], n: int, m: int) ->
     left, right = np.asarray(pair[0]), np.asarray(pair[1])
     if left.shape != (n,) or right.shape != (m,):
         raise InputError(f"domains have shapes {left.shape} and {right.shape}: give {n:,} and {m:,} labels")
+    for side in (left, right):
+        for row, label in enumerate(side.tolist()):
+            if label is None or label != label:  # NaN
+                raise InputError(f"domains: row {row:,} has the label {label}: give every row one")
     return left, right
 
 
@@ -235,7 +240,7 @@ def _draw_spaces(
     for row, group in enumerate(groups):
         _legend(axes[row, 1], group)
     if title:
-        fig.text(0.02, 1 - 0.12 / height, title, fontsize=14, fontweight="bold", color=_INK, va="top")
+        fig.text(0.02, 1 - 0.12 / height, _plain(title), fontsize=14, fontweight="bold", color=_INK, va="top")
     fig.text(0.02, 0.14 / height, caption, fontsize=7.5, color=_QUIET, va="bottom")
     return fig
 
@@ -270,7 +275,7 @@ def _legend(ax: Axes, group: _Groups) -> None:
             markersize=7,
             markeredgewidth=0,
             color=colour,
-            label=textwrap.fill(name, 18),
+            label=_plain(textwrap.fill(name, 18)),
         )
         for name, colour in group.legend
     ]
@@ -288,6 +293,11 @@ def _legend(ax: Axes, group: _Groups) -> None:
         alignment="left",
     )
     legend.get_title().set_color(_QUIET)
+
+
+def _plain(text: str) -> str:
+    """Text in which matplotlib reads no formula."""
+    return text.replace("$", r"\$")
 
 
 # --- the verdict against the truth ------------------------------------------------------------------------------------
@@ -366,14 +376,14 @@ def _draw_calibration(
         ax.vlines(x[here], bounds[here, 0], bounds[here, 1], color=colour, linewidth=1, alpha=0.45, zorder=2)
         faces = [("white" if empty else colour) for empty in hollow[here]]
         ax.scatter(x[here], y[here], s=34, marker=marker, c=faces, edgecolors=colour, linewidths=1.1, zorder=3)
-        ax.plot([], [], marker, color=colour, markersize=6, label=f"{name} ({np.count_nonzero(here)})")
+        ax.plot([], [], marker, color=colour, markersize=6, label=f"{_plain(name)} ({np.count_nonzero(here)})")
     if hollow.any():
         ax.plot([], [], "o", markerfacecolor="white", markeredgecolor=_QUIET, markersize=6, label="hollow: uncertain")
     ax.set_xlabel("true top-1 among 4,096 (pairs, for scoring only)", color=_INK)
     ax.set_ylabel("expected top-1 (verdict, without pairs)", color=_INK)
     ax.legend(loc="upper left", bbox_to_anchor=(1.06, 1), borderaxespad=0, frameon=False, fontsize=9, labelcolor=_INK)
     if title:
-        ax.set_title(title, loc="left", fontsize=12, fontweight="bold", color=_INK)
+        ax.set_title(_plain(title), loc="left", fontsize=12, fontweight="bold", color=_INK)
     return fig
 
 

@@ -31,7 +31,7 @@ from vec2vec.align.population import Population
 from vec2vec.align.rounds import Reporter, Side
 from vec2vec.align.schedules import SinkhornConfig, trial_schedule
 from vec2vec.align.search import Search
-from vec2vec.align.sinkhorn import linear_spaces, prepare
+from vec2vec.align.sinkhorn import linear_spaces, prepare, scaled
 from vec2vec.align.whitening import polar
 from vec2vec.preprocess import Preprocessor
 from vec2vec.translator import Translator, linear_translator
@@ -72,7 +72,7 @@ def _of_the_fitter(vectors: Vectors, seed: int) -> list[dict[str, Score]]:
 
     def scored(rotation: torch.Tensor, whitening: float, began: float) -> Score:
         sides = x.strongest(rotation.shape[0]), y.strongest(rotation.shape[1])
-        source, target = linear_spaces(natives, sides, rotation, whitening)
+        source, target = scaled(linear_spaces(natives, sides, rotation, whitening), vectors.source, vectors.target)
         return _score(Translator({"source": source, "target": target}), vectors, began)
 
     def measured(guess: Callable[[], tuple[torch.Tensor, torch.Tensor]], whitening: float = 0.0) -> dict[str, Score]:

@@ -18,7 +18,7 @@ from vec2vec.align.population import Candidate
 from vec2vec.align.rounds import Reporter, Schedule, Side, extend, refine, transport
 from vec2vec.align.schedules import CONTEST_CALLS, RefinementConfig, SinkhornConfig, final_schedule
 from vec2vec.align.search import Search
-from vec2vec.align.sinkhorn import bag, consensus, prepare, with_weaker_axes
+from vec2vec.align.sinkhorn import bag, consensus, linear_spaces, prepare, scaled, with_weaker_axes
 from vec2vec.align.whitening import Axes, polar, unit
 from vec2vec.align.witnesses import independent_witnesses, least_lead
 from vec2vec.errors import ConfigError
@@ -386,6 +386,26 @@ def test_a_bred_witness_is_right_and_no_worse_than_its_kin(world, search):
     assert [step["step"] for step in kin] == [1, 2, 3]
     scores = [step["score"] for step in kin]
     assert scores == sorted(scores)  # the best are kept from one generation to the next
+
+
+def test_a_witness_is_bred_where_the_source_has_more_axes_than_the_target():
+    config = SinkhornConfig(**HASTY)
+    rows = [np.random.default_rng(i).standard_normal((100, width)).astype(np.float32) for i, width in ((0, 8), (1, 3))]
+    _, (x, y) = prepare(*rows, config, torch.device("cpu"))
+    searching = Search(x, y, config, np.random.default_rng(0), "test")
+    guess = torch.eye(8, 3)
+    searching.low.found = [Candidate(guess, 0.5, guess)]
+    assert searching.bred_witness(Reporter(None, 1.0)).shape == (8, 3)
+
+
+def test_translations_have_a_length_of_one_where_the_axes_do_not_span_the_space(world):
+    natives, sides = prepare(world.source, world.target, SinkhornConfig(axes=5), torch.device("cpu"))
+    rotation = known_map(world, *sides)
+    first, second = scaled(linear_spaces(natives, sides, rotation, 0.2), world.source, world.target)
+    there = natives[0].apply(world.source_eval) @ first.basis @ second.decode
+    back = natives[1].apply(world.target_eval) @ second.basis @ first.decode
+    for z in (there, back):
+        assert np.sqrt(np.square(z).sum(axis=1).mean()) == pytest.approx(1.0, abs=0.02)
 
 
 @pytest.mark.parametrize(

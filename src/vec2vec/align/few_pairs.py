@@ -29,7 +29,7 @@ from vec2vec.align.schedules import (
     half_work,
     sharpening_work,
 )
-from vec2vec.align.sinkhorn import bag, finish, judge, prepare
+from vec2vec.align.sinkhorn import bag, finish, judge, prepare, scaled
 from vec2vec.align.whitening import Axes, polar, unit
 from vec2vec.errors import Vec2VecWarning
 from vec2vec.preprocess import Preprocessor
@@ -119,7 +119,7 @@ def fit(
     start = bag([first], x, y, config, rng, report, known)
     rotation = refine(x, y, start, final_schedule(config, x, y), rng, report, "all rows", known)
     verdict = judge(rotation, (witnesses[0], witnesses[1]), x, y, config.whitening, rng)
-    spaces = finish(natives, (x, y), rotation, verdict, config, rng, report)
+    spaces = scaled(finish(natives, (x, y), rotation, verdict, config, rng, report), source, target)
     return SpaceFit(*spaces, report.history, _tested(verdict, tested))
 
 

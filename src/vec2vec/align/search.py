@@ -194,7 +194,7 @@ class Search:
         x, y = self._distinct_sides()
         axes = min(self.config.early_axes, x.width, y.width)
         kin = Population(x.strongest(axes), y.strongest(axes), self.rng)
-        known = best.start[: self.config.cumulant_axes, : kin.shape[1]]
+        known = best.start[: min(self.config.cumulant_axes, kin.shape[0]), : kin.shape[1]]
         for number, schedule in enumerate(kin_schedules(self.config), 1):
             for _ in range(self.config.kin):
                 start = extend(known, kin.shape, self.rng) if number == 1 else kin.mean_of_two()

@@ -124,8 +124,7 @@ def sharper_decode(
         before, after = (coverage(searched.cosines(unit(latents[held[0]] @ one), held[1])) for one in (first, out))
         if after <= before:
             return spaces[1].decode
-        gain = (latents[: 2 * POOL] @ out).square().sum(dim=1).mean().rsqrt()  # a root mean square of 1, as before
-        sharper: Float32 = (gain * out @ axes.directions.T).contiguous().cpu().numpy()
+        sharper: Float32 = (out @ axes.directions.T).contiguous().cpu().numpy()
         return sharper
 
 

@@ -76,7 +76,7 @@ def fit(
     rotation, gap = consensus(witnesses.maps, alike, x, y, config, rng, report)
     verdict = judge(rotation, witnesses.maps, x, y, config.whitening, rng, witnesses.lead, gap)
     sides, rotation = with_weaker_axes(rotation, wide_x, wide_y, config, rng, report)
-    spaces = finish(native, sides, rotation, verdict, config, rng, report)
+    spaces = scaled(finish(native, sides, rotation, verdict, config, rng, report), source, target)
     return SpaceFit(*spaces, report.history, verdict)
 
 
@@ -105,7 +105,7 @@ def finish(
     rng: np.random.Generator,
     report: Reporter,
 ) -> tuple[Space, Space]:
-    """The spaces of a map; where it is not known to have failed, sharpened (`vec2vec.align.sharpen`)."""
+    """The spaces of a map, not yet `scaled`: sharpened (`vec2vec.align.sharpen`), if it is not known to have failed."""
     spaces = linear_spaces(natives, sides, rotation, config.whitening)
     if verdict.label == "not aligned" or not config.sharpening:
         report.expect(-sharpening_work(config))
@@ -174,20 +174,32 @@ def prepare(
 def linear_spaces(
     natives: list[Preprocessor], sides: tuple[Side, Side], rotation: torch.Tensor, whitening: float
 ) -> tuple[Space, Space]:
-    """Both spaces, rotated into the common subspace of `rotation` (r, s), their latent.
-
-    A translation is scaled to a root mean square of 1, that of z; whitening and colouring alone do not keep it.
-    """
+    """Both spaces, rotated into the common subspace of `rotation` (r, s), their latent; not yet `scaled`."""
     u, _, vt = thin_svd(rotation)
-    into, out_of, probes = [], [], []
+    into, out_of = [], []
     for side, turn in zip(sides, (u, vt.T), strict=True):
         scale = side.axes.scale(whitening)
         into.append((side.axes.directions / scale) @ turn)
         out_of.append(turn.T @ (side.axes.directions * scale).T)
-        probes.append((side.rows[:PROBE_ROWS] / scale) @ turn)
-    gains = [(probes[1 - i] @ out_of[i]).square().sum(dim=1).mean().rsqrt() for i in (0, 1)]
     first, second = (
-        Space(natives[i], into[i].cpu().numpy(), (gains[i] * out_of[i]).contiguous().cpu().numpy()) for i in (0, 1)
+        Space(native, basis.cpu().numpy(), decode.contiguous().cpu().numpy())
+        for native, basis, decode in zip(natives, into, out_of, strict=True)
+    )
+    return first, second
+
+
+def scaled(spaces: tuple[Space, Space], source: Float32, target: Float32) -> tuple[Space, Space]:
+    """Both spaces, their translations with a root mean square of 1, as z has.
+
+    Whitening and colouring do not keep it, nor do the axes, where these do not span the space.
+    """
+    first, second = spaces
+    lengths = []
+    for here, there, x in ((second, first, target), (first, second, source)):
+        z = here.preprocessor.apply(x[:: max(1, len(x) // PROBE_ROWS)])
+        lengths.append(np.sqrt(np.square(z @ here.basis @ there.decode).sum(axis=1).mean()))
+    first, second = (
+        replace(space, decode=space.decode / length) for space, length in zip(spaces, lengths, strict=True)
     )
     return first, second
 

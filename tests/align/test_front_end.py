@@ -375,11 +375,26 @@ def test_a_bad_row_of_a_pair_takes_the_pair_with_it(dummy: Dummy) -> None:
         np.testing.assert_array_equal(got, np.delete(given, [3, 5], axis=0))
 
 
+def test_repeated_pairs_are_used_once(dummy: Dummy) -> None:
+    a, b = vectors(8, 40, 3), vectors(6, 40, 4)
+    b[1] = b[0]  # another text with the same partner is another pair
+    again = np.r_[0:40, 5:0:-1, 5:15]
+    with pytest.warns(Vec2VecWarning, match=r"pairs \(source\): 15 of 55 pairs repeat an earlier pair") as caught:
+        found = fit(vectors(8), vectors(6, seed=1), pairs=(a[again], b[again]))
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert found.record["pairs"] == 40
+    for got, given in zip(dummy.calls[0]["pairs"], (a, b), strict=True):
+        np.testing.assert_array_equal(got, given)
+
+
 def test_pairs_that_will_not_do(tmp_path: Path, dummy: Dummy) -> None:
     a, b = vectors(8, 40, 3), vectors(6, 40, 4)
     np.save(tmp_path / "a.npy", a)
     bad: list[tuple[Any, type[Exception], str]] = [
         ((a[:9], b[:9]), InputError, "9 usable pairs; at least 10"),
+        ((np.tile(a[:9], (2, 1)), np.tile(b[:9], (2, 1))), InputError, "18 usable pairs of 9 different texts"),
+        ((a, np.tile(b[:4], (10, 1))), InputError, "40 usable pairs of 4 different texts; at least 10"),
         ((a, b[:39]), InputError, "40 rows and .* 39"),
         ((b, a), DimensionError, "width 6, expected 8 .*swapped"),
         ((a, vectors(7, 40)), DimensionError, "width 7, expected 6 as the target has$"),

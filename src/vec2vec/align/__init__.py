@@ -66,8 +66,8 @@ def fit(
     method : "sinkhorn", the default without pairs; "few-pairs", the default with them; "vec2vec", the networks; "mini",
         mini-vec2vec as published; "procrustes" or "ridge", on pairs alone
     seed : the same seed gives the same translator, on the same machine with the same number of threads
-    pairs : known pairs, ten or more: a file with ``source`` and ``target`` (.npz, .parquet, .safetensors, .jsonl), or
-        ``path::a,b`` where they are called otherwise, or a tuple of two row-aligned arrays
+    pairs : known pairs, of ten texts or more: a file with ``source`` and ``target`` (.npz, .parquet, .safetensors,
+        .jsonl), or ``path::a,b`` where they are called otherwise, or a tuple of two row-aligned arrays
     rows : fit on this many rows a side, drawn at random; never more than the setting ``max_rows`` (65,536)
     source_name, target_name : what the translator calls the two spaces
     on_bad_rows : "error" stops at a row that is not finite or is all zero; "skip" leaves such rows out and draws others
@@ -89,7 +89,7 @@ def fit(
 
     Warns
     -----
-    Vec2VecWarning : fewer than 1,000 rows on a side, skipped rows, repeated rows, constant columns
+    Vec2VecWarning : fewer than 1,000 rows on a side, skipped rows, repeated rows or pairs, constant columns
     """
     started = time.perf_counter()
     name = method if method is not None else "sinkhorn" if pairs is None else "few-pairs"
@@ -111,8 +111,8 @@ def fit(
         widths = left.width, right.width
         known = load_pairs(pairs, widths, most=settings.max_rows, seed=seed, on_bad_rows=on_bad_rows)
         options["pairs"] = known.source, known.target
-        if known.warning:
-            warnings.warn(known.warning, Vec2VecWarning, stacklevel=2)
+        for line in known.warnings:
+            warnings.warn(line, Vec2VecWarning, stacklevel=2)
     with limited_threads(threads), fast_products():
         used_threads = torch.get_num_threads()
         result = run(left.vectors, right.vectors, settings, seed=seed, progress=progress, device=where, **options)

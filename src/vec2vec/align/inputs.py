@@ -52,15 +52,15 @@ class Pairs:
 
     Attributes
     ----------
-    source, target : (p, d_source) and (p, d_target) float32, checked
+    source, target : (p, d_source) and (p, d_target) float32, checked; no pair is there twice
     bad : name of a side -> its bad rows, each of which took its pair with it; sides without any are not there
-    warning : a line about those, "" if there are none
+    warnings : a line about those, and one about repeated pairs, where there are any
     """
 
     source: Float32
     target: Float32
     bad: dict[str, tuple[BadRow, ...]]
-    warning: str
+    warnings: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.source)
@@ -122,6 +122,8 @@ def draw_side(source: RowSource, rows: int, seed: int, on_bad_rows: OnBadRows) -
 def load_pairs(pairs: object, widths: tuple[int, int], *, most: int, seed: int, on_bad_rows: OnBadRows) -> Pairs:
     """Known pairs, row-aligned and checked: row i of both is the same text.
 
+    A pair that is given more than once is used once: the verdict compares maps by disjoint halves of the pairs.
+
     Parameters
     ----------
     pairs : a file with the arrays or columns `source` and `target`; `path::a,b` where they are called a and b; or a
@@ -133,7 +135,7 @@ def load_pairs(pairs: object, widths: tuple[int, int], *, most: int, seed: int, 
 
     Raises
     ------
-    InputError : fewer than ten pairs, sides of different lengths, bad rows, an unreadable file
+    InputError : pairs of fewer than ten texts, sides of different lengths, bad rows, an unreadable file
     DimensionError : a width that is not the space's
     """
     sides = _pair_sources(pairs)
@@ -157,11 +159,27 @@ def load_pairs(pairs: object, widths: tuple[int, int], *, most: int, seed: int, 
         if gate.bad:
             bad[side.uri] = tuple(gate.bad)
     good = ~np.isin(indices, [found.row for rows in bad.values() for found in rows])
-    if good.sum() < MIN_PAIRS:
-        raise InputError(f"{sides[0].uri}: has {good.sum():,} usable pairs; at least {MIN_PAIRS} are needed")
-    lost = int((~good).sum())
-    warning = f"{', '.join(bad)}: {lost:,} of {len(good):,} pairs have a bad row and were left out" if lost else ""
-    return Pairs(vectors[0][good], vectors[1][good], bad, warning)
+    left, right = (side[good] for side in vectors)
+    texts = min(len({hash(row.tobytes()) for row in side}) for side in (left, right))
+    if texts < MIN_PAIRS:
+        found = f"{len(left):,} usable pairs" + (f" of {texts:,} different texts" if texts < len(left) else "")
+        raise InputError(f"{sides[0].uri}: has {found}; at least {MIN_PAIRS} are needed")
+    first = _first_of_each(left, right)
+    repeats = len(left) - len(first)
+    lines = []
+    if lost := int((~good).sum()):
+        lines.append(f"{', '.join(bad)}: {lost:,} of {len(good):,} pairs have a bad row and were left out")
+    if repeats:
+        lines.append(f"{sides[0].uri}: {repeats:,} of {len(left):,} pairs repeat an earlier pair and were left out")
+    return Pairs(left[first], right[first], bad, tuple(lines))
+
+
+def _first_of_each(x: Float32, y: Float32) -> Int64:
+    """The numbers of the pairs that repeat no earlier one (equal bit for bit, found by hash), ascending."""
+    first: dict[int, int] = {}
+    for i, (a, b) in enumerate(zip(x, y, strict=True)):
+        first.setdefault(hash((a.tobytes(), b.tobytes())), i)
+    return np.fromiter(first.values(), np.int64)
 
 
 def _pair_sources(pairs: object) -> tuple[RowSource, RowSource]:

@@ -10,6 +10,7 @@ from vec2vec.align.paired import (
     RidgeConfig,
     fit_procrustes,
     fit_ridge,
+    halves_of_pairs,
     partial_whitening,
     polar_factor,
     procrustes,
@@ -172,6 +173,31 @@ def test_shuffled_pairs_align_nothing() -> None:
     assert cosine(mapped(right, x[1000:]), y[1000:]).mean() > 0.999
     assert abs(cosine(mapped(wrong, x[1000:]), y[1000:]).mean()) < 0.3
     assert [fit.verdict.label for fit in (right, wrong) if fit.verdict] == ["aligned", "not aligned"]
+
+
+def test_a_text_with_several_partners_is_known_to_one_half_only() -> None:
+    texts, partners = np.repeat(points(20, 8), 5, axis=0), points(100, 6)
+    for x, y in ((texts, partners), (partners, texts)):
+        halves = halves_of_pairs(x, y, np.random.default_rng(0))
+        assert sorted(np.concatenate(halves).tolist()) == list(range(100))
+        first, second = ({int(pair) // 5 for pair in half} for half in halves)
+        assert len(first) == len(second) == 10
+
+
+def test_pairs_that_share_nothing_are_dealt_in_turn() -> None:
+    halves = halves_of_pairs(points(25, 8), points(25, 6), np.random.default_rng(0))
+    order = np.random.default_rng(0).permutation(25)
+    np.testing.assert_array_equal(halves[0], order[::2])
+    np.testing.assert_array_equal(halves[1], order[1::2])
+
+
+def test_few_texts_with_many_partners_align_nothing() -> None:
+    rng = np.random.default_rng(0)
+    x, y = points(2000, 40), points(2000, 30, seed=8)
+    partners = np.repeat(y[:12], 10, axis=0) + 0.01 * rng.standard_normal((120, 30)).astype(np.float32)
+    fit = fit_ridge(x, y, RidgeConfig(), seed=0, pairs=(np.repeat(x[:12], 10, axis=0), partners))
+    assert fit.verdict is not None
+    assert fit.verdict.label == "not aligned"
 
 
 @pytest.mark.parametrize("fit", [fit_procrustes, fit_ridge])

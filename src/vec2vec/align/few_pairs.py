@@ -19,7 +19,7 @@ from pydantic import Field
 
 from vec2vec.align.base import LinearFit, ProgressCallback, SpaceFit
 from vec2vec.align.halves import refine_half
-from vec2vec.align.paired import ProcrustesConfig, fit_procrustes
+from vec2vec.align.paired import ProcrustesConfig, fit_procrustes, halves_of_pairs
 from vec2vec.align.rounds import PROBE_ROWS, Pairs, Reporter, Side, refine
 from vec2vec.align.schedules import (
     RefinementConfig,
@@ -95,8 +95,8 @@ def fit(
     report = Reporter(progress, work + sharpening_work(config))
     a = _along(x.axes, natives[0], pairs[0])
     b = _along(y.axes, natives[1], pairs[1])
-    order = torch.from_numpy(rng.permutation(len(a))).to(a.device)
-    told = order[::2], order[1::2]
+    first_half, second_half = (torch.from_numpy(half).to(a.device) for half in halves_of_pairs(*pairs, rng))
+    told = first_half, second_half
     witnesses = [
         _from_pairs(half_x, half_y, a[told[i]], b[told[i]], config, rng, report, f"half {i + 1}")
         for i, (half_x, half_y) in enumerate(zip(x.halves(rng), y.halves(rng), strict=True))

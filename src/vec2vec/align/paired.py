@@ -22,6 +22,7 @@ from vec2vec.errors import DimensionError, InputError
 from vec2vec.preprocess import Preprocessor
 
 Float32 = npt.NDArray[np.float32]
+Int64 = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.floating[Any]]
 Pairs = tuple[Float32, Float32]
 
@@ -168,6 +169,23 @@ def ridge(x: FloatArray, y: FloatArray, penalty: float) -> FloatArray:
     return np.asarray(np.linalg.solve(gram + strength * np.eye(len(gram)), x.T.astype(np.float64) @ y))
 
 
+def halves_of_pairs(x: Float32, y: Float32, rng: np.random.Generator) -> tuple[Int64, Int64]:
+    """The numbers of some pairs, drawn into two halves, in neither of which a text of the other is known.
+
+    The pairs of one text with several partners are all in one half; a text here is a row of the side that has fewer
+    different ones (equal bit for bit, found by hash).
+
+    Parameters
+    ----------
+    x, y : (p, d_s) and (p, d_t) float32 arrays, row-aligned
+    """
+    order = rng.permutation(len(x))
+    rows = min(([hash(side[i].tobytes()) for i in order] for side in (x, y)), key=lambda keys: len(set(keys)))
+    place = {row: i for i, row in enumerate(dict.fromkeys(rows))}
+    second = np.array([place[row] % 2 for row in rows], bool)
+    return order[~second], order[second]
+
+
 def fit_procrustes(
     source: Float32,
     target: Float32,
@@ -242,8 +260,7 @@ def _fit(
     x, y = left.apply(pairs[0]), right.apply(pairs[1])
     forward, backward = solve(x, y)
     rng = np.random.default_rng(seed)
-    order = rng.permutation(len(x))
-    witnesses = [_tensor(solve(x[half], y[half])[0]) for half in (order[::2], order[1::2])]
+    witnesses = [_tensor(solve(x[half], y[half])[0]) for half in halves_of_pairs(*pairs, rng)]
     a, b = (unit(_tensor(side.apply(rows))) for side, rows in ((left, source), (right, target)))
     evidence = gather_evidence(_tensor(forward), (witnesses[0], witnesses[1]), a, b, rng)
     report(Progress(stage=method, step=1, total=1, remaining=0.0))

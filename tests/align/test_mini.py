@@ -144,6 +144,11 @@ def test_fewer_rows_than_clusters_or_neighbours() -> None:
     assert np.isfinite(found.weight).all()
 
 
+def test_fewer_rows_are_drawn_than_there_are_clusters(views: Spaces) -> None:
+    config = MiniConfig(anchor_rounds=1, restarts=1, rounds=1, clusters=20, cluster_rows=15, final_clusters=0)
+    assert np.isfinite(fit(views[0], views[1], config, seed=0).weight).all()
+
+
 def test_centroids_are_matched_by_their_geometry_alone() -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((8, 12)).astype(np.float32)

@@ -34,7 +34,7 @@ class MiniConfig(FitConfig):
     Attributes
     ----------
     anchor_rounds : times that anchors are found; all of them together describe a vector
-    clusters : k-means clusters on either side in each of these rounds
+    clusters : k-means clusters on either side in each of these rounds, as many as there are rows at most
     cluster_rows : vectors of either side drawn for each of these clusterings
     restarts : random starts of the quadratic assignment
     neighbours : nearest targets whose mean is a pseudo-pair
@@ -110,7 +110,7 @@ def find_anchors(
     -------
     (anchors, d_s) and (anchors, d_t) float32 arrays, row-aligned guesses: ``clusters`` from each round
     """
-    clusters = min(config.clusters, len(x), len(y))
+    clusters = min(config.clusters, config.cluster_rows, len(x), len(y))
     found_x, found_y = [], []
     for step in range(config.anchor_rounds):
         centres_x, centres_y = (

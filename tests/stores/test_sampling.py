@@ -53,6 +53,11 @@ def test_bad_rows_are_replaced_by_others(path: Path, choice: str) -> None:
         assert sample_rows(open_source(path), 60, 0, "skip")[1].tolist() == list(range(1, 100, 2))
 
 
+def test_an_unknown_choice(path: Path) -> None:
+    with pytest.raises(InputError, match="on_bad_rows is 'skp'; it can be 'error', 'skip' or 'keep'"):
+        sample_rows(open_source(path), 10, 0, "skp")  # type: ignore[arg-type]
+
+
 def test_none_left(path: Path) -> None:
     spoil(path, list(range(100)))
     with pytest.raises(InputError, match="none of its 100 rows"):

@@ -61,7 +61,7 @@ def sample_rows(
 
     Raises
     ------
-    InputError : a bad row, or no good row at all
+    InputError : a bad row, or no good row at all; an unknown `on_bad_rows`
     """
     sample = draw_sample(source, rows, seed, on_bad_rows)
     if sample.summary:
@@ -73,7 +73,7 @@ def draw_sample(source: RowSource, rows: int | None = None, seed: int = 0, on_ba
     """Like `sample_rows`, without the warning, and with what it would say."""
     if rows is not None and rows < 1:
         raise InputError(f"{source.uri}: cannot draw {rows} rows; at least 1 is needed")
-    gate = Gate(source.uri, width=source.width, on_bad_rows="error" if on_bad_rows == "error" else "skip")
+    gate = Gate(source.uri, width=source.width, on_bad_rows="skip" if on_bad_rows == "keep" else on_bad_rows)
     due = source.rows if rows is None else min(rows, source.rows)
     rng = np.random.default_rng(seed)
     drawn = _draw(rng, source.rows, due, np.empty(0, dtype=np.int64))

@@ -81,6 +81,15 @@ def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(calls) == 1
 
 
+def test_what_cannot_be_replaced_is_told_before_the_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vec2vec.align, "fit", lambda *_, **__: pytest.fail("it fits"))
+    (tmp_path / "translator").mkdir()
+    (tmp_path / "translator" / "notes.txt").touch()
+    result = runner.invoke(app, ["demo", "--out", str(tmp_path), "--force"])
+    assert result.exit_code == 2, result.output
+    assert "holds something else" in " ".join(result.stderr.split())
+
+
 def test_demo_with_an_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sample = load_sample()
     names = (sample.source_name, sample.target_name)

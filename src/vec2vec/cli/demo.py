@@ -47,11 +47,14 @@ def demo(
     started = time.perf_counter()
 
     from vec2vec.align import fit
+    from vec2vec.artifact import check_folder
     from vec2vec.data import load_sample
     from vec2vec.evaluate import evaluate
     from vec2vec.evaluate.figures import save_figure, spaces_figure
     from vec2vec.stores import atomic_file
 
+    if out.exists():
+        check_folder(out / "translator", force=force)
     sample = load_sample()
     typer.echo(f"{sample.source_name} and {sample.target_name}: {rows:,} vectors a side, of different texts, no pairs")
     with fit_progress() as progress:

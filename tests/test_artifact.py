@@ -121,6 +121,15 @@ def test_the_card_shows_names_as_they_are_written(tmp_path: Path, translator: Tr
     assert r"\<b\>" in text
 
 
+def test_the_command_of_the_card_names_the_spaces_where_it_must(
+    folder: Path, tmp_path: Path, translator: Translator
+) -> None:
+    assert "--out translated.npy\n" in (folder / "README.md").read_text()
+    third = {"the third": translator.space("a")} | {name: translator.space(name) for name in translator.spaces}
+    Translator(third).save_pretrained(tmp_path / "three")
+    assert "--out translated.npy --from 'the third' --to a\n" in (tmp_path / "three" / "README.md").read_text()
+
+
 # --- where it may be written ------------------------------------------------------------------------------------------
 
 

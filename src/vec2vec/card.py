@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ stored embeddings like the texts themselves.
 def model_card(translator: Translator) -> str:
     """The card in Markdown, with the metadata that the hub reads. No licence is set."""
     first, second = translator.spaces[:2]
+    direction = f" --from {shlex.quote(first)} --to {shlex.quote(second)}" if len(translator.spaces) > 2 else ""
     sections = [
         METADATA,
         f"# Translator: {' / '.join(map(_plain, translator.spaces))}\n",
@@ -59,7 +61,7 @@ def model_card(translator: Translator) -> str:
         'translator = Translator.from_pretrained("path/to/this/folder")  # or its id on the hub\n'
         f"there = translator.translate(x, source={_quoted(first)}, target={_quoted(second)})\n"
         f"back = translator.translate(y, source={_quoted(second)}, target={_quoted(first)})\n```\n",
-        "```\nvec2vec translate path/to/this/folder vectors.npy --out translated.npy\n```\n",
+        f"```\nvec2vec translate path/to/this/folder vectors.npy --out translated.npy{direction}\n```\n",
         LIMITS,
     ]
     return "\n".join(sections)

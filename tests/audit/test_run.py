@@ -71,6 +71,19 @@ def test_settings_of_a_fit_are_refused_where_nothing_is_fitted(world, given):
         run(world, **given)
 
 
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ({"seed": 3}, "seed is not a setting of the fit of an audit: use the seed of the audit"),
+        ({"method": "mini", "rows": 500}, "use the fit_rows of the audit"),
+        ({"source_name": "leak"}, "source_name is not a setting of the fit of an audit$"),
+    ],
+)
+def test_what_the_audit_gives_the_fit_is_no_setting_of_it(world, method, message):
+    with pytest.raises(ConfigError, match=message):
+        run(world, translator=None, method=method)
+
+
 def test_spaces_are_those_of_a_given_translator(world):
     with pytest.raises(ConfigError, match="no translator is given"):
         run(world, translator=None, target_space="known")

@@ -46,6 +46,16 @@ if TYPE_CHECKING:
     from vec2vec.stores.sampling import RowSource
 
 FAR = 0.5  # of the radius: a leak whose mean lies further from that of the translator's space is another kind of vector
+GIVEN_TO_THE_FIT = {
+    "source": "leak",
+    "target": "reference",
+    "seed": "seed",
+    "rows": "fit_rows",
+    "on_bad_rows": "on_bad_rows",
+    "progress": "progress",
+    "source_name": "",
+    "target_name": "",
+}  # what is no setting of it: argument of `fit` -> that of `audit` that it comes from
 
 
 def audit(
@@ -112,11 +122,14 @@ def audit(
     ------
     InputError : a leak, reference, truth or labels that cannot be used, see there; a blank scope
     DimensionError : the translator's spaces have not the widths of the leak and of the encoder
-    ConfigError : an unknown setting; settings of a fit beside a translator, or spaces without one; what serves to
-        recover texts where none are
+    ConfigError : an unknown setting; in `method`, what the audit gives the fit itself; settings of a fit beside a
+        translator, or spaces without one; what serves to recover texts where none are
     """
     if not scope.strip():
         raise InputError("an audit needs its scope: what is audited, and on whose authority")
+    for key in sorted((method or {}).keys() & GIVEN_TO_THE_FIT.keys()):
+        given = GIVEN_TO_THE_FIT[key]
+        raise ConfigError(f"{key} is not a setting of the fit of an audit{given and f': use the {given} of the audit'}")
     run = _Run(
         make_audit_settings(settings),
         say or print_nothing,

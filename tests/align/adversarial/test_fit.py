@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import vec2vec
 from vec2vec.align.adversarial import START, linear_network, network_config
+from vec2vec.align.adversarial.checkpoint import digest
 from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Rows
 from vec2vec.align.adversarial.restarts import between
@@ -58,7 +59,9 @@ def world() -> World:
 @pytest.fixture(scope="module")
 def linear(world: World) -> Translator:
     quick = {"guesses": 5, "clusters": (CLUSTERS,), "cumulant_starts": 150, "cumulant_generations": 3, "rounds": 10}
-    return vec2vec.fit(world.rows[0], world.rows[1], source_name="a", target_name="b", **quick).translator
+    found = vec2vec.fit(world.rows[0], world.rows[1], source_name="a", target_name="b", **quick).translator
+    found.record["digest"] = digest(world.rows[:2])
+    return found
 
 
 def at_start(linear: Translator, folder: Path) -> dict[str, Any]:
@@ -108,6 +111,17 @@ def test_a_checkpoint_that_is_not_there_is_warned_of(world: World, tmp_path: Pat
         pytest.raises(pytest.fail.Exception, match="begun"),
     ):
         vec2vec.fit(*world.rows[:2], "vec2vec", checkpoint=tmp_path / "mistyped", resume=True)
+
+
+@pytest.mark.parametrize("other", ["seed", "model", "width", "older version"])
+def test_a_start_of_another_training_is_refused(world: World, linear: Translator, tmp_path: Path, other: str) -> None:
+    spaces = {name: linear.space(name) for name in linear.spaces}
+    record = {"seed": 0} if other == "older version" else linear.record
+    settings = SMALL | at_start(Translator(spaces, verdict=linear.verdict, record=record), tmp_path)
+    source = world.rows[0][:, ::-1] if other == "model" else world.rows[0]
+    source = source[:, :20] if other == "width" else source
+    with pytest.raises(ConfigError, match="start of another training: its seed or rows differ"):
+        vec2vec.fit(source, world.rows[1], "vec2vec", steps=4, seed=int(other == "seed"), **settings)
 
 
 def test_weights_between_two_networks_are_where_they_are_asked_for() -> None:

@@ -14,6 +14,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import torch
 
+from vec2vec.align.adversarial.checkpoint import digest
 from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Rows
 from vec2vec.align.adversarial.restarts import Tensors
@@ -118,17 +119,20 @@ def _linear_start(
     from vec2vec.align.schedules import SinkhornConfig
 
     folder = None if config.checkpoint is None else config.checkpoint / START
+    of = {"seed": seed, "digest": digest((source, target))}
     if config.resume and folder is not None and folder.is_dir():
         held = Translator.from_pretrained(folder)
         spaces = [held.space(name) for name in held.spaces]
-        if held.verdict is None or held.record.get("seed") != seed:
-            raise ConfigError(f"{folder}: is the start of another training; choose another folder")
+        if held.verdict is None or any(held.record.get(key) != value for key, value in of.items()):
+            raise ConfigError(
+                f"{folder}: is the start of another training: its seed or rows differ; choose another folder"
+            )
         return SpaceFit(spaces[0], spaces[1], [], held.verdict)
     found = sinkhorn.fit(source, target, SinkhornConfig(), seed=seed, progress=progress, device=device)
     if folder is not None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         kept = Translator(dict(zip(("source", "target"), found.spaces(), strict=True)), verdict=found.verdict)
-        kept.record["seed"] = seed
+        kept.record.update(of)
         kept.save_pretrained(folder, force=True)
     return found
 

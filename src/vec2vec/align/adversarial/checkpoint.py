@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import torch
 from vec2vec.align.adversarial.score import Score
 from vec2vec.errors import ArtifactError, ConfigError
 from vec2vec.stores.atomic import atomic_file
-from vec2vec.vectors import one_line
+from vec2vec.vectors import Float32, one_line
 
 if TYPE_CHECKING:
     from vec2vec.align.adversarial.trainer import Run, Trainer
@@ -87,6 +88,15 @@ def fingerprint(trainer: Trainer) -> str:
         digest.update(str(len(side)).encode())
         digest.update(np.ascontiguousarray(side.take(np.arange(min(8, len(side)))).numpy()).tobytes())
     return digest.hexdigest()
+
+
+def digest(sides: Sequence[Float32]) -> str:
+    """What tells the rows of these sides from others: their shapes, and some of them from first to last."""
+    found = hashlib.sha256()
+    for side in sides:
+        found.update(str(side.shape).encode())
+        found.update(np.ascontiguousarray(side[:: max(1, len(side) // 64)]).tobytes())
+    return found.hexdigest()
 
 
 def _tensors(trainer: Trainer) -> dict[str, torch.Tensor]:

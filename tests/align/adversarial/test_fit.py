@@ -19,6 +19,7 @@ from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Rows
 from vec2vec.align.adversarial.restarts import between
 from vec2vec.align.adversarial.trainer import train
+from vec2vec.align.base import SpaceFit
 from vec2vec.align.second_opinion import second_opinion
 from vec2vec.cli import app
 from vec2vec.errors import ConfigError, DimensionError, InputError, Vec2VecWarning
@@ -176,6 +177,17 @@ def test_the_guard_keeps_the_start_from_a_training_that_does_harm(
     assert found.history[-1] == {"stage": "guard", "kept": "start"}
     x = world.held[0]
     np.testing.assert_array_equal(found.translator.translate(x), linear.translate(x))
+
+
+def test_the_guard_keeps_the_start_in_a_training_that_was_resumed_as_well(
+    world: World, linear: Translator, tmp_path: Path, monkeypatch: Any
+) -> None:
+    first, second = (linear.space(name) for name in linear.spaces)
+    start = SpaceFit(first, second, [], linear.verdict)
+    monkeypatch.setattr("vec2vec.align.sinkhorn.fit", lambda *_, **__: start)
+    settings = SMALL | {"steps": 2, "rate": 1e-9, "shortcut_rate": 1e-9, "checkpoint": tmp_path / "c"}
+    whole, resumed = (vec2vec.fit(*world.rows[:2], "vec2vec", resume=again, **settings) for again in (False, True))
+    assert whole.history[-1] == resumed.history[-1] == {"stage": "guard", "kept": "start"}
 
 
 def test_a_start_that_is_not_aligned_is_not_trained(world: World, linear: Translator, tmp_path: Path) -> None:

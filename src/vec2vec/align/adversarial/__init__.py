@@ -93,7 +93,7 @@ def _improve(
     sides = [Rows.of(rows, space.preprocessor) for rows, space in zip((source, target), linear, strict=True)]
     runs = train(networks, sides, config, seed=seed, device=device, start=maps, progress=progress)
     history = start.history + [entry for one in runs.values() for entry in one.history]
-    better = [one for one in runs.values() if one.best_score is not one.start_score]
+    better = [one for one in runs.values() if _has_gained(one)]
     if not better:
         return replace(start, history=[*history, {"stage": "guard", "kept": "start"}])
     best = max(better, key=_found)
@@ -217,6 +217,12 @@ def _judge(found: NetworkSpace, witness: NetworkSpace, sides: Sequence[Rows], se
 def _halves(side: Rows, seed: int, index: int) -> tuple[Rows, Rows]:
     order = np.random.default_rng([seed, 53, index]).permutation(len(side))
     return side.part(order[::2]), side.part(order[1::2])
+
+
+def _has_gained(run: Run) -> bool:
+    """Whether the best network is another one than the start."""
+    best, start = run.best_score, run.start_score
+    return best is not None and start is not None and best.better_than(start)
 
 
 def _found(run: Run) -> float:

@@ -219,7 +219,8 @@ class Network(nn.Module):
                 mapped = {name: tensors[name] @ into.T for name in ("skip.weight", first)}
             else:
                 mapped = {name: back.T @ tensors[name] for name in ("skip.weight", "last.weight", "last.bias")}
-            adapters[new].load_state_dict(tensors | mapped)
+            tensors.update(mapped)  # in place: a batch norm's load needs the metadata
+            adapters[new].load_state_dict(tensors)
 
     def _adapter(self, d_in: int, d_out: int) -> MLP:
         c = self.config

@@ -147,7 +147,9 @@ def _with_adapters(translator: Translator, name: str, reference: str, aligned: F
     assert isinstance(old, NetworkSpace)
     with seeded(0):
         wider = Network(network.config, (*network.widths, native.width))
-    wider.load_state_dict(wider.state_dict() | network.state_dict())
+    tensors = wider.state_dict()
+    tensors.update(network.state_dict())  # in place: a batch norm's load needs the metadata
+    wider.load_state_dict(tensors)
     wider.follow(len(network.widths), old.index, torch.from_numpy(into), torch.from_numpy(back))
     natives = [translator.space(held).preprocessor for held in translator.spaces]
     return _spaces(wider, [*translator.spaces, name], [*natives, native])
@@ -169,17 +171,18 @@ def _trained(
     order = [names.index(name) for name in held]  # the spaces in the order of their rows; the new one is the last
     with seeded(mixed(seed)):
         part = Network(network.config, [network.widths[i] for i in order])
-    part.load_state_dict(_renamed(network.state_dict(), {old: new for new, old in enumerate(order)}))
+    tensors = part.state_dict()
+    tensors.update(_renamed(network.state_dict(), {old: new for new, old in enumerate(order)}))
+    part.load_state_dict(tensors)
     last = len(order) - 1
-    fixed = [
-        n for n, _ in part.named_parameters() if frozen and not n.startswith((f"inputs.{last}.", f"outputs.{last}."))
-    ]
+    fixed = [n for n in tensors if frozen and not n.startswith((f"inputs.{last}.", f"outputs.{last}."))]
     start = [aligned.translator.space(name) for name in held] if len(held) == 2 else []
     maps = [(torch.from_numpy(s.basis), torch.from_numpy(s.decode)) for s in start if isinstance(s, Space)]
     sides = [replace(rows, preprocessor=spaces[name].preprocessor, kept=None) for name, rows in held.items()]
     again = [Rows.of(side.native, side.preprocessor) for side in sides]
     run = train([part], again, config, seed=seed, device=device, start=maps, frozen=fixed, progress=progress)[0]
-    tensors = network.state_dict() | _renamed(run.best, dict(enumerate(order)))
+    best = {n: tensor for n, tensor in run.best.items() if n not in fixed}  # nor what batch norms have averaged
+    tensors = network.state_dict() | _renamed(best, dict(enumerate(order)))
     trained = network_from(network.config, network.widths, tensors)
     return _spaces(trained, names, [space.preprocessor for space in spaces.values()])
 

@@ -13,6 +13,7 @@ import torch
 from typer.testing import CliRunner
 
 import vec2vec
+from vec2vec.align import added
 from vec2vec.align.adversarial import START, linear_network, network_config
 from vec2vec.align.adversarial.checkpoint import digest
 from vec2vec.align.adversarial.config import Vec2VecConfig
@@ -23,7 +24,8 @@ from vec2vec.align.base import SpaceFit
 from vec2vec.align.second_opinion import second_opinion
 from vec2vec.cli import app
 from vec2vec.errors import ConfigError, DimensionError, InputError, Vec2VecWarning
-from vec2vec.translator import NetworkSpace, Space, Translator
+from vec2vec.preprocess import Preprocessor
+from vec2vec.translator import NetworkSpace, Space, Translator, linear_translator
 from vec2vec.verdict import Verdict
 
 SMALL: dict[str, Any] = {"width": 32, "adapter_depth": 2, "backbone_depth": 2, "batch": 128, "matching_rows": 512}
@@ -271,10 +273,10 @@ def test_the_same_seed_gives_the_same_translator(world: World) -> None:
 # --- one more space ---------------------------------------------------------------------------------------------------
 
 
-def network_translator(linear: Translator, scale: float = 0.002) -> Translator:
+def network_translator(linear: Translator, scale: float = 0.002, norm: str = "layer") -> Translator:
     """As if the guard had let a network pass: the linear start with residual layers that do a little."""
     spaces = [space for name in linear.spaces if isinstance(space := linear.space(name), Space)]
-    shape = network_config(Vec2VecConfig(**SMALL), linear.latent_width)
+    shape = network_config(Vec2VecConfig(**SMALL, norm=norm), linear.latent_width)
     network = linear_network(shape, spaces, seed=3)
     with torch.no_grad():
         for part in (*network.inputs, network.backbone, *network.outputs):
@@ -305,6 +307,33 @@ def test_add_space(world: World, linear: Translator, kind: str) -> None:
     assert larger.record["added"][0]["name"] == "c"
     assert larger.verdict is not None
     assert larger.verdict.label == "aligned"
+
+
+@pytest.fixture
+def by_pairs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fit that a new space is aligned by is a quick one of known pairs."""
+
+    def fit(*_: Any, source_name: str, target_name: str, **__: Any) -> vec2vec.Fit:
+        natives = [Preprocessor.fit(world.rows[i]) for i in (2, 1)]
+        x, y = (native.apply(world.held[i]) for native, i in zip(natives, (2, 1), strict=True))
+        left, _, right = np.linalg.svd(x.T @ y, full_matrices=False)
+        translator = linear_translator(*natives, left @ right, names=(source_name, target_name))
+        return vec2vec.Fit(translator, Verdict("aligned", 0.9, (0.8, 1.0), {}, "It worked."))
+
+    monkeypatch.setattr(added, "fit", fit)
+
+
+@pytest.mark.usefixtures("by_pairs")
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_network_of_batch_norms_has_one_more_space(world: World, linear: Translator, frozen: bool) -> None:
+    old = network_translator(linear, norm="batch")
+    references = {"b": world.rows[1]} if frozen else {"b": world.rows[1], "a": world.rows[0]}
+    quick = {"steps": 4, "rate": 1e-5, "shortcut_rate": 1e-5, "batch": 128, "matching_rows": 128, "check_every": 2}
+    larger = old.add_space(world.rows[2], "c", references, frozen=frozen, **quick)
+    assert top1(larger.translate(world.held[0], source="a", target="c"), world.held[2]) > 0.9
+    before = old.translate(world.held[0], source="a", target="b")
+    same = np.array_equal(larger.translate(world.held[0], source="a", target="b"), before)
+    assert same == frozen
 
 
 def test_add_space_refuses(world: World, linear: Translator) -> None:

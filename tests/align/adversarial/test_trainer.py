@@ -15,7 +15,7 @@ from adversarial_tiny import networks, sides, tiny, train_tiny
 from safetensors.torch import load_file
 from torch import nn
 
-from vec2vec.align.adversarial import Vec2VecConfig
+from vec2vec.align.adversarial import Vec2VecConfig, fit
 from vec2vec.align.adversarial.data import Relations, Rows, draw, hold_back
 from vec2vec.align.adversarial.lane import divide
 from vec2vec.align.adversarial.objective import GENERATOR_LOSSES
@@ -23,7 +23,7 @@ from vec2vec.align.adversarial.restarts import clip_gradients, hopeless
 from vec2vec.align.adversarial.score import Score, correlation
 from vec2vec.align.adversarial.trainer import Run, Trainer, running, train
 from vec2vec.align.base import Progress, make_config
-from vec2vec.errors import ArtifactError, ConfigError, DivergenceError, MissingExtraError
+from vec2vec.errors import ArtifactError, ConfigError, DivergenceError, InputError, MissingExtraError
 from vec2vec.preprocess import Preprocessor
 
 CPU = torch.device("cpu")
@@ -217,6 +217,27 @@ def test_divergence_names_the_loss_and_keeps_the_last_good_state(tmp_path: Path)
 def test_a_rate_beyond_reason_diverges() -> None:
     with pytest.raises(DivergenceError, match="try a lower rate"):
         train_tiny(steps=60, rate=1e4, clip=0.0, norm="none", warmup=0)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_where_no_score_is_finite_the_training_diverged(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vec2vec.align.adversarial.trainer.score", lambda *_: Score(float("nan"), 0.5, float("nan")))
+    with pytest.raises(DivergenceError, match="no label-free score is finite at step 3"):
+        train_tiny(count=count)
+
+
+@pytest.mark.parametrize(("rows", "restarts"), [(14, 1), (20, 2)])
+def test_rows_that_are_too_few_are_refused_before_the_training(rows: int, restarts: int) -> None:
+    source, target = (side.native for side in sides(5, 7, rows=rows))
+    reported: list[Progress] = []
+    with pytest.raises(InputError, match=rf"cannot be trained on {rows // restarts} rows of a side"):
+        fit(source, target, tiny(restarts=restarts), seed=0, progress=reported.append)
+    assert not reported
+
+
+def test_rows_that_are_just_enough_are_trained_on() -> None:
+    source, target = (side.native for side in sides(5, 7, rows=15))
+    assert fit(source, target, tiny(), seed=0).history
 
 
 @pytest.mark.parametrize("preset", ["own", "paper"])

@@ -54,7 +54,8 @@ def fit(
 
     Raises
     ------
-    DivergenceError : a loss that is not finite or beyond bounds
+    DivergenceError : a loss that is not finite or beyond bounds, or a score that is not finite
+    InputError : rows that are too few for a training
     ConfigError, ArtifactError : a checkpoint that is of another training, or damaged
 
     Warns

@@ -30,11 +30,12 @@ from vec2vec.align.adversarial.restarts import Tensors, between, hopeless
 from vec2vec.align.adversarial.score import Score, score
 from vec2vec.align.base import Progress, ProgressCallback
 from vec2vec.align.whitening import unit
-from vec2vec.errors import DivergenceError, MissingExtraError
+from vec2vec.errors import DivergenceError, InputError, MissingExtraError
 from vec2vec.networks import Critics, Network, NetworkConfig, network_from, seeded
 
 DIVERGED = 1e6  # a loss beyond it
 PROBE_ROWS = 1000  # on either side of the product that tells the spread of a space's cosines
+LEAST_HELD = 3  # rows of a side, whose similarities can then be correlated
 LOOK_EVERY = 10  # steps between two looks at the losses, each of which waits for the device
 
 Start = Sequence[tuple[torch.Tensor, torch.Tensor]]
@@ -90,7 +91,8 @@ def train(
 
     Raises
     ------
-    DivergenceError : a loss that is not finite or beyond bounds, in every restart
+    DivergenceError : a loss that is not finite or beyond bounds, or a score that is not finite, in every restart
+    InputError : rows that are too few to be held back
     """
     with running(config, device) as accelerator:
         trainer = Trainer(networks, sides, config, accelerator, seed, start, frozen)
@@ -118,6 +120,12 @@ class Trainer:
         every = [list(one) if isinstance(one, Sequence) else [one] * len(networks) for one in sides]
         self.sides: list[list[Rows]] = [[side[k] for side in every] for k in range(len(networks))]  # [run][space]
         divided = [hold_back(rows, config.held_rows, seed) for rows in self.sides]
+        if min(len(side) for _, held in divided for side in held) < LEAST_HELD:
+            least = min(len(side) for rows in self.sides for side in rows)
+            raise InputError(
+                f"a network cannot be trained on {least} rows of a side: a fifth of them is held back, which has to be "
+                f"{LEAST_HELD} at least; with restarts from nothing, each has half of the rows"
+            )
         self.training = [training for training, _ in divided]
         self.held = [[_all(side).to(self.device) for side in held] for _, held in divided]
         self.natives = [_native(side, self.device) for side in self.sides[0]]
@@ -300,10 +308,15 @@ class Trainer:
         return found.better_than(state.start_score) and sum(found.found) > sum(state.best_score.found)
 
     def stop_the_hopeless(self) -> None:
-        """Give up runs that lag far behind."""
-        if len(self.runs) > 1 and not self.start:
+        """Give up runs that lag far behind; that none has a score is an error."""
+        if not self.start:
             scores = {run: [one.value for one in state.scores] for run, state in self.runs.items()}
-            if lost := hopeless(scores, self.config.patience):
+            lost = hopeless(scores, self.config.patience)
+            if len(lost) == len(self.runs):
+                raise DivergenceError(
+                    f"the training diverged: no label-free score is finite at step {self.step}; try a lower rate"
+                )
+            if lost:
                 self.drop(lost)
 
     def drop(self, lost: Sequence[int]) -> None:

@@ -71,7 +71,7 @@ def add_space(
     InputError : a name that is taken or unknown, or references that are missing
     DimensionError : references of another width than their space
     ConfigError : steps for a linear translator, or a network that no space can be added to; settings that will not do,
-        or that are given without steps
+        or that are given without steps, or frozen=False without them; restarts
     """
     if name in translator.spaces:
         raise InputError(f"the translator has a space '{name}' already: choose another name")
@@ -89,10 +89,14 @@ def add_space(
             raise DimensionError(f"{source.uri}: has width {source.width}, the space '{known}' {width}")
     if config and not steps:
         raise ConfigError(f"{', '.join(config)}: these are settings of the training; give steps, too")
+    if not frozen and not steps:
+        raise ConfigError("frozen=False (--unfreeze): nothing is trained without steps; give steps, too, or leave it out")
     if translator.network is not None and translator.network.config.shortcut != "linear":
         raise ConfigError("a space can be added to networks with shortcut=linear only")
     settings = {"steps": max(1, steps), "matching": 0.0 if len(references) > 1 else 1.0, "stay": 0.0} | config
     training = make_config(Vec2VecConfig, settings, method="vec2vec")
+    if training.restarts > 1:
+        raise ConfigError("restarts: there is one network to go on with; leave restarts out")
     first = next(iter(references))
     aligned = fit(
         vectors,
@@ -113,8 +117,9 @@ def add_space(
         if aligned.verdict.label == "not aligned":
             steps = 0
         if steps:
-            held = {known: _rows(of, training, seed + i) for i, (known, of) in enumerate(references.items())}
-            held[name] = _rows(vectors, training, seed + len(held))
+            most = training.max_rows if rows is None else min(rows, training.max_rows)
+            held = {known: _rows(of, most, seed + i) for i, (known, of) in enumerate(references.items())}
+            held[name] = _rows(vectors, most, seed + len(held))
             with limited_threads(threads):
                 spaces = _trained(spaces, held, aligned, training, seed, frozen, find_device(device), progress)
     record = dict(translator.record)
@@ -204,8 +209,8 @@ def _spaces(network: Network, names: list[str], natives: list[Preprocessor]) -> 
     return {name: NetworkSpace(native, network, i) for i, (name, native) in enumerate(zip(names, natives, strict=True))}
 
 
-def _rows(vectors: Vectors, config: Vec2VecConfig, seed: int) -> Rows:
-    side = draw_side(open_side(vectors, "vectors"), config.max_rows, seed, "error")
+def _rows(vectors: Vectors, most: int, seed: int) -> Rows:
+    side = draw_side(open_side(vectors, "vectors"), most, seed, "error")
     return Rows.of(side.vectors, Preprocessor.fit(side.vectors))
 
 

@@ -336,6 +336,23 @@ def test_a_network_of_batch_norms_has_one_more_space(world: World, linear: Trans
     assert same == frozen
 
 
+@pytest.mark.usefixtures("by_pairs")
+def test_a_new_space_is_trained_on_the_rows_that_are_asked_for(
+    world: World, linear: Translator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def counted(networks: Any, sides: Any, *rest: Any, **options: Any) -> Any:
+        seen.extend(map(len, sides))
+        return train(networks, sides, *rest, **options)
+
+    monkeypatch.setattr(added, "train", counted)
+    network_translator(linear).add_space(
+        world.rows[2], "c", {"b": world.rows[1]}, rows=600, steps=1, batch=64, matching_rows=64
+    )
+    assert seen == [600, 600]
+
+
 def test_add_space_refuses(world: World, linear: Translator) -> None:
     old = network_translator(linear)
     with pytest.raises(InputError, match="already"):
@@ -352,6 +369,10 @@ def test_add_space_refuses(world: World, linear: Translator) -> None:
         linear.add_space(world.rows[2], "c", {"b": world.rows[1][:, :-1]})
     with pytest.raises(ConfigError, match="rate: these are settings of the training; give steps"):
         old.add_space(world.rows[2], "c", {"b": world.rows[1]}, rate=1e-4)
+    with pytest.raises(ConfigError, match="nothing is trained without steps; give steps"):
+        old.add_space(world.rows[2], "c", {"b": world.rows[1]}, frozen=False)
+    with pytest.raises(ConfigError, match="restarts: there is one network"):
+        old.add_space(world.rows[2], "c", {"b": world.rows[1]}, steps=5, restarts=3)
     with pytest.raises(ConfigError, match="'nonsense'"):
         old.add_space(world.rows[2], "c", {"b": world.rows[1]}, steps=5, nonsense=3)
 

@@ -19,7 +19,7 @@ import torch
 from vec2vec.align import find_device, fit, limited_threads
 from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Rows
-from vec2vec.align.adversarial.trainer import mixed, train
+from vec2vec.align.adversarial.trainer import mixed, more_follows, train
 from vec2vec.align.base import Fit, ProgressCallback, make_config
 from vec2vec.align.inputs import draw_side, open_side
 from vec2vec.errors import ConfigError, DimensionError, InputError
@@ -90,7 +90,9 @@ def add_space(
     if config and not steps:
         raise ConfigError(f"{', '.join(config)}: these are settings of the training; give steps, too")
     if not frozen and not steps:
-        raise ConfigError("frozen=False (--unfreeze): nothing is trained without steps; give steps, too, or leave it out")
+        raise ConfigError(
+            "frozen=False (--unfreeze): nothing is trained without steps; give steps, too, or leave it out"
+        )
     if translator.network is not None and translator.network.config.shortcut != "linear":
         raise ConfigError("a space can be added to networks with shortcut=linear only")
     settings = {"steps": max(1, steps), "matching": 0.0 if len(references) > 1 else 1.0, "stay": 0.0} | config
@@ -108,7 +110,7 @@ def add_space(
         target_name=first,
         device=device,
         threads=threads,
-        progress=progress,
+        progress=more_follows(progress) if steps else progress,
     )
     if translator.network is None:
         spaces: dict[str, Space | NetworkSpace] = _with_linear(translator, name, first, aligned)

@@ -20,7 +20,7 @@ from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Rows
 from vec2vec.align.adversarial.restarts import between
 from vec2vec.align.adversarial.trainer import train
-from vec2vec.align.base import SpaceFit
+from vec2vec.align.base import Progress, ProgressCallback, SpaceFit
 from vec2vec.align.second_opinion import second_opinion
 from vec2vec.cli import app
 from vec2vec.errors import ConfigError, DimensionError, InputError, Vec2VecWarning
@@ -185,11 +185,20 @@ def test_the_guard_keeps_the_start_in_a_training_that_was_resumed_as_well(
     world: World, linear: Translator, tmp_path: Path, monkeypatch: Any
 ) -> None:
     first, second = (linear.space(name) for name in linear.spaces)
-    start = SpaceFit(first, second, [], linear.verdict)
-    monkeypatch.setattr("vec2vec.align.sinkhorn.fit", lambda *_, **__: start)
+
+    def fit(*_: Any, progress: ProgressCallback, **__: Any) -> SpaceFit:
+        progress(Progress("refining", 1, 1, remaining=0.0))
+        return SpaceFit(first, second, [], linear.verdict)
+
+    monkeypatch.setattr("vec2vec.align.sinkhorn.fit", fit)
+    told: list[Progress] = []
     settings = SMALL | {"steps": 2, "rate": 1e-9, "shortcut_rate": 1e-9, "checkpoint": tmp_path / "c"}
-    whole, resumed = (vec2vec.fit(*world.rows[:2], "vec2vec", resume=again, **settings) for again in (False, True))
+    whole, resumed = (
+        vec2vec.fit(*world.rows[:2], "vec2vec", resume=again, progress=told.append, **settings)
+        for again in (False, True)
+    )
     assert whole.history[-1] == resumed.history[-1] == {"stage": "guard", "kept": "start"}
+    assert [(one.stage, one.remaining) for one in told] == [("refining", None), ("training", 0.0)]
 
 
 def test_a_start_that_is_not_aligned_is_not_trained(world: World, linear: Translator, tmp_path: Path) -> None:
@@ -313,7 +322,9 @@ def test_add_space(world: World, linear: Translator, kind: str) -> None:
 def by_pairs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fit that a new space is aligned by is a quick one of known pairs."""
 
-    def fit(*_: Any, source_name: str, target_name: str, **__: Any) -> vec2vec.Fit:
+    def fit(*_: Any, source_name: str, target_name: str, progress: Any, **__: Any) -> vec2vec.Fit:
+        if progress is not None:
+            progress(Progress("by pairs", 1, 1, remaining=0.0))
         natives = [Preprocessor.fit(world.rows[i]) for i in (2, 1)]
         x, y = (native.apply(world.held[i]) for native, i in zip(natives, (2, 1), strict=True))
         left, _, right = np.linalg.svd(x.T @ y, full_matrices=False)
@@ -351,6 +362,18 @@ def test_a_new_space_is_trained_on_the_rows_that_are_asked_for(
         world.rows[2], "c", {"b": world.rows[1]}, rows=600, steps=1, batch=64, matching_rows=64
     )
     assert seen == [600, 600]
+
+
+@pytest.mark.usefixtures("by_pairs")
+@pytest.mark.parametrize(("steps", "remaining"), [(0, [0.0]), (1, [None, 0.0])])
+def test_the_time_left_is_unknown_before_the_training(
+    world: World, linear: Translator, steps: int, remaining: list[float | None]
+) -> None:
+    told: list[Progress] = []
+    quick = {"steps": steps, "batch": 64, "matching_rows": 64} if steps else {}
+    old = network_translator(linear)
+    old.add_space(world.rows[2], "c", {"b": world.rows[1]}, progress=told.append, **quick)
+    assert [one.remaining for one in told] == remaining
 
 
 def test_add_space_refuses(world: World, linear: Translator) -> None:

@@ -18,7 +18,7 @@ from vec2vec.align.adversarial.checkpoint import digest
 from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Rows
 from vec2vec.align.adversarial.restarts import Tensors
-from vec2vec.align.adversarial.trainer import Run, mixed, train
+from vec2vec.align.adversarial.trainer import Run, mixed, more_follows, train
 from vec2vec.align.base import ProgressCallback, SpaceFit
 from vec2vec.align.judge import gather_evidence, verdict_from
 from vec2vec.errors import ConfigError, Vec2VecWarning
@@ -82,7 +82,7 @@ def _improve(
     device: torch.device,
 ) -> SpaceFit:
     """From the linear translator: the best network that passes the guard, or that translator itself."""
-    start = _linear_start(source, target, config, seed, progress, device)
+    start = _linear_start(source, target, config, seed, more_follows(progress), device)
     spaces, verdict = start.spaces(), start.verdict
     assert verdict is not None
     if verdict.label == "not aligned":  # nothing to improve on

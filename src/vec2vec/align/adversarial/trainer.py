@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -99,6 +99,13 @@ def train(
         trainer.resume()
         with threads_for(len(trainer.lanes)) as trainer.map:
             return trainer.go(progress)
+
+
+def more_follows(progress: ProgressCallback | None) -> ProgressCallback | None:
+    """The callback for what comes before a training: how long the whole fit may still take is unknown then."""
+    if progress is None:
+        return None
+    return lambda told: progress(replace(told, remaining=None))
 
 
 class Trainer:

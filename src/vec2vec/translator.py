@@ -213,7 +213,7 @@ class Translator:
 
         Returns
         -------
-        (n, k) float32 array; k is at most the smallest width
+        (n, k) float32 array; k is `latent_width`, which one more space, or a network, can leave wider than a space is
 
         Raises
         ------

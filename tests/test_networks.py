@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 
-from vec2vec.errors import InputError
-from vec2vec.networks import MLP, Critics, Network, NetworkConfig, carry, empty_network, network_from, seeded
+from vec2vec.errors import ArtifactError, InputError
+from vec2vec.networks import (
+    MLP,
+    MOST_WIDTH,
+    Critics,
+    Network,
+    NetworkConfig,
+    carry,
+    empty_network,
+    network_from,
+    seeded,
+)
 from vec2vec.preprocess import Preprocessor
 from vec2vec.translator import NetworkSpace, Space, Translator
 
@@ -165,6 +176,25 @@ def test_save_and_load_are_bit_identical(tmp_path, norm: str) -> None:
         )
     np.testing.assert_array_equal(loaded.latent(x, space="b"), held.latent(x, space="b"))
     assert "a network (vec2vec)" in (tmp_path / "t" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("size", [10**18, 10**30])
+@pytest.mark.parametrize("key", ["width", "latent"])
+def test_a_network_beyond_any_size_is_damage(tmp_path, key: str, size: int) -> None:
+    translator().save_pretrained(tmp_path / "t")
+    path = tmp_path / "t" / "config.json"
+    tree = json.loads(path.read_text())
+    tree["network"][key] = size
+    if key == "latent":
+        tree["latent_width"] = size
+    path.write_text(json.dumps(tree))
+    with pytest.raises(ArtifactError, match=rf"'network\.{key}'"):
+        Translator.from_pretrained(tmp_path / "t")
+
+
+def test_a_network_of_the_greatest_widths_has_names_and_shapes() -> None:
+    held = empty_network(NetworkConfig(latent=MOST_WIDTH, width=MOST_WIDTH), (6, 9))
+    assert held.backbone.hidden[1].weight.shape == (MOST_WIDTH, MOST_WIDTH)
 
 
 def test_spaces_that_do_not_belong_together() -> None:

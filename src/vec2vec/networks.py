@@ -21,6 +21,8 @@ Norm = Literal["layer", "batch", "none"]
 Shortcut = Literal["linear", "pad"]
 LatentCritics = Literal["each", "shared", "none"]
 
+MOST_WIDTH = 2**20  # of a latent or a hidden layer: beyond any use, and no tensor's size overflows
+
 
 class NetworkConfig(BaseModel):
     """The shape of a `Network`; its spaces and their widths come beside it.
@@ -38,8 +40,8 @@ class NetworkConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    latent: int = Field(ge=1)
-    width: int = Field(default=1024, ge=1)
+    latent: int = Field(ge=1, le=MOST_WIDTH)
+    width: int = Field(default=1024, ge=1, le=MOST_WIDTH)
     adapter_depth: int = Field(default=3, ge=1, le=64)
     backbone_depth: int = Field(default=4, ge=1, le=64)
     norm: Norm = "layer"

@@ -408,6 +408,7 @@ def test_correlation_and_the_guard() -> None:
         ({"resume": True}, "checkpoint"),
         ({"preset": "paper"}, "init=random"),
         ({"latent": 3}, "linear start"),
+        ({"width": 10**18}, "width"),
     ],
 )
 def test_settings_that_will_not_do(settings: dict[str, Any], message: str) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from vec2vec.align.adversarial.losses import Adversarial
 from vec2vec.align.base import FitConfig
-from vec2vec.networks import LatentCritics, Norm, Shortcut
+from vec2vec.networks import MOST_WIDTH, LatentCritics, Norm, Shortcut
 
 # What differs where nothing is known at the start. Without matching, a training ends in a map that looks
 # right to critics and is wrong (benchmarks/tried.md); `PAPER` has the weights of the paper and its public code.
@@ -109,8 +109,8 @@ class Vec2VecConfig(FitConfig):
 
     init: Literal["sinkhorn", "random"] = "sinkhorn"
     preset: Literal["own", "paper"] = "own"
-    latent: int | None = Field(default=None, ge=1)
-    width: int = Field(default=512, ge=1)
+    latent: int | None = Field(default=None, ge=1, le=MOST_WIDTH)
+    width: int = Field(default=512, ge=1, le=MOST_WIDTH)
     adapter_depth: int = Field(default=2, ge=1, le=64)
     backbone_depth: int = Field(default=2, ge=1, le=64)
     norm: Norm = "layer"

@@ -279,6 +279,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "infinite radius": (edit_space(radius=float("inf")), "radius"),
     "one name twice": (edit_space(name="b"), "two spaces of one name"),
     "a bad name": (edit_space(name=""), "name of a space"),
+    "a width beyond any size": (edit_space(width=10**30), "width"),
     "another width": (edit_space(width=7), r"shape \(6,\), expected \(7,\)"),
     "weights cut": (cut("model.safetensors", 400), "damaged or truncated"),
     "weights cut by a byte": (lambda folder: cut("model.safetensors", -1)(folder), "damaged or truncated"),

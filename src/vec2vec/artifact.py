@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vec2vec import __version__
 from vec2vec.card import model_card
 from vec2vec.errors import ArtifactError, InputError, OutputError
-from vec2vec.networks import NetworkConfig, empty_network, network_from
+from vec2vec.networks import MOST_WIDTH, NetworkConfig, empty_network, network_from
 from vec2vec.preprocess import Preprocessor
 from vec2vec.stores.atomic import atomic_folder, check_parent, writing
 from vec2vec.translator import NetworkSpace, Space, Translator
@@ -48,7 +48,7 @@ class SpaceConfig(_Strict):
     """
 
     name: str
-    width: int = Field(ge=1)
+    width: int = Field(ge=1, le=MOST_WIDTH)
     radius: float = Field(gt=0)
     norm: float | None = Field(gt=0)
 

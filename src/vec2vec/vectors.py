@@ -204,6 +204,11 @@ def check_vectors(
     return checked
 
 
+def row_keys(x: Float32) -> list[int]:
+    """A hash of each row (n, d): rows that are equal bit for bit have the same one."""
+    return [hash(row.tobytes()) for row in x]
+
+
 def describe_oddities(x: Float32, *, name: str = "vectors", min_share: float = 0.01) -> list[str]:
     """What is odd, though not wrong, about vectors that passed the gate: one line each, for a fit to warn with.
 
@@ -220,7 +225,7 @@ def describe_oddities(x: Float32, *, name: str = "vectors", min_share: float = 0
     if len(x) < 2:
         return []
     found = []
-    repeats = len(x) - len({hash(row.tobytes()) for row in x})
+    repeats = len(x) - len(set(row_keys(x)))
     if repeats and repeats >= min_share * len(x):
         found.append(f"{name}: {repeats:,} of {len(x):,} rows ({repeats / len(x):.1%}) repeat an earlier row")
     constant = np.flatnonzero(x.max(axis=0) == x.min(axis=0))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from vec2vec.errors import DimensionError, InputError
 from vec2vec.stores import RowSource, draw_sample, open_source
-from vec2vec.vectors import BadRow, Float32, Gate, Int64, OnBadRows, VectorBatch, as_float32, check_vectors
+from vec2vec.vectors import BadRow, Float32, Gate, Int64, OnBadRows, VectorBatch, as_float32, check_vectors, row_keys
 
 Vectors = npt.ArrayLike | str | os.PathLike[str]
 MIN_ROWS = 10
@@ -160,7 +160,7 @@ def load_pairs(pairs: object, widths: tuple[int, int], *, most: int, seed: int, 
             bad[side.uri] = tuple(gate.bad)
     good = ~np.isin(indices, [found.row for rows in bad.values() for found in rows])
     left, right = (side[good] for side in vectors)
-    texts = min(len({hash(row.tobytes()) for row in side}) for side in (left, right))
+    texts = min(len(set(row_keys(side))) for side in (left, right))
     if texts < MIN_PAIRS:
         found = f"{len(left):,} usable pairs" + (f" of {texts:,} different texts" if texts < len(left) else "")
         raise InputError(f"{sides[0].uri}: has {found}; at least {MIN_PAIRS} are needed")
@@ -176,9 +176,9 @@ def load_pairs(pairs: object, widths: tuple[int, int], *, most: int, seed: int, 
 
 def _first_of_each(x: Float32, y: Float32) -> Int64:
     """The numbers of the pairs that repeat no earlier one (equal bit for bit, found by hash), ascending."""
-    first: dict[int, int] = {}
-    for i, (a, b) in enumerate(zip(x, y, strict=True)):
-        first.setdefault(hash((a.tobytes(), b.tobytes())), i)
+    first: dict[tuple[int, int], int] = {}
+    for i, pair in enumerate(zip(row_keys(x), row_keys(y), strict=True)):
+        first.setdefault(pair, i)
     return np.fromiter(first.values(), np.int64)
 
 

@@ -20,6 +20,7 @@ from vec2vec.align.judge import gather_evidence, verdict_from
 from vec2vec.align.whitening import thin_svd, unit
 from vec2vec.errors import DimensionError, InputError
 from vec2vec.preprocess import Preprocessor
+from vec2vec.vectors import row_keys
 
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
@@ -180,7 +181,7 @@ def halves_of_pairs(x: Float32, y: Float32, rng: np.random.Generator) -> tuple[I
     x, y : (p, d_s) and (p, d_t) float32 arrays, row-aligned
     """
     order = rng.permutation(len(x))
-    rows = min(([hash(side[i].tobytes()) for i in order] for side in (x, y)), key=lambda keys: len(set(keys)))
+    rows = min((row_keys(side[order]) for side in (x, y)), key=lambda keys: len(set(keys)))
     place = {row: i for i, row in enumerate(dict.fromkeys(rows))}
     second = np.array([place[row] % 2 for row in rows], bool)
     return order[~second], order[second]

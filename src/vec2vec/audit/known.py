@@ -21,6 +21,7 @@ from vec2vec.audit.inversion.vocabulary import find_tokenizer
 from vec2vec.audit.settings import AuditSettings
 from vec2vec.encoders import Encoder, embed, encode
 from vec2vec.encoders.base import require
+from vec2vec.encoders.embedding import embed_usable
 from vec2vec.errors import ConfigError, InputError
 from vec2vec.vectors import Float32, Int64
 
@@ -47,17 +48,17 @@ class Known:
     def embed(self, texts: Sequence[str], what: str) -> Float32:
         """(n, width) float32: the vectors of texts."""
         if self.encoder is None:
-            raise InputError(f"{what}: has texts to embed, and no encoder is at hand: give one, or their vectors")
+            raise self._no_encoder(what)
         return embed(list(texts), self.encoder, cache=self.cache)
 
     def embed_usable(self, texts: Sequence[str], what: str) -> tuple[Float32, Int64]:
         """(k, width) float32 and (k,): the vectors of the texts that have one, and which they are; warns of others."""
         if self.encoder is None:
-            return self.embed(texts, what), np.arange(len(texts))
-        vectors = embed(list(texts), self.encoder, on_bad_rows="skip", cache=self.cache)
-        if len(vectors) == len(texts):
-            return vectors, np.arange(len(texts))
-        return vectors, np.flatnonzero(self.embed_again(texts).any(1))
+            raise self._no_encoder(what)
+        return embed_usable(texts, self.encoder, cache=self.cache)
+
+    def _no_encoder(self, what: str) -> InputError:
+        return InputError(f"{what}: has texts to embed, and no encoder is at hand: give one, or their vectors")
 
     def embed_again(self, texts: Sequence[str]) -> Float32:
         """Like `embed`, without the cache, for hypotheses that nobody will ask for again. A blank text is zero."""

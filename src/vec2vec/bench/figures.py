@@ -13,7 +13,7 @@ import numpy as np
 
 from vec2vec.bench.runner import Bench
 from vec2vec.bench.tables import groups
-from vec2vec.evaluate.figures import _DOMAIN_COLOURS, _INK, _MARKERS, _QUIET, save_figure
+from vec2vec.evaluate.figures import _DOMAIN_COLOURS, _INK, _MARKERS, _QUIET, plain_text, save_figure
 from vec2vec.stores import atomic_file
 
 if TYPE_CHECKING:
@@ -121,12 +121,7 @@ def _curves(ax: Axes, rows: Sequence[Line], key: str) -> None:
 
 
 def _by_label(rows: Sequence[Line]) -> dict[str, list[Line]]:
-    return {_plain(label): group for (label,), group in groups(rows, "label")}
-
-
-def _plain(text: str) -> str:
-    """Text as matplotlib shows it, without formulas."""
-    return text.replace("$", r"\$")
+    return {plain_text(label): group for (label,), group in groups(rows, "label")}
 
 
 def _look(i: int) -> tuple[str, str]:
@@ -152,7 +147,7 @@ def _draw(
         ax.set_xscale("log")
         draw(ax, rows)
         ax.set(ylim=(0, 1), xlabel=axis)
-        ax.set_title(_plain(name), fontsize=10, loc="left", color=_INK)
+        ax.set_title(plain_text(name), fontsize=10, loc="left", color=_INK)
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.tick_params(colors=_QUIET, labelsize=8.5)
@@ -165,7 +160,7 @@ def _draw(
     for ax in axes[:, 0]:
         ax.set_ylabel("top-1", color=_INK)
     fig.legend(list(entries.values()), list(entries), loc="outside right upper", frameon=False, fontsize=9)
-    fig.suptitle(_plain(title), x=0.01, ha="left", fontsize=12, fontweight="bold", color=_INK)
+    fig.suptitle(plain_text(title), x=0.01, ha="left", fontsize=12, fontweight="bold", color=_INK)
     return fig
 
 
@@ -199,13 +194,13 @@ def heat_map(picture: Line, source: str, target: str, label: str) -> Figure:
     most = max(float(np.abs(np.array(picture[key])).max()) for key in ("before", "after"))
     for ax, key, heading in zip(axes, ("before", "after"), ("as they are, zero-padded", f"after {label}"), strict=True):
         image = ax.imshow(np.array(picture[key]), vmin=-most, vmax=most, cmap="RdBu_r", interpolation="nearest")
-        ax.set_title(_plain(heading), fontsize=10, loc="left", color=_INK)
-        ax.set(xticks=[], yticks=[], xlabel=_plain(f"{target}, native"))
+        ax.set_title(plain_text(heading), fontsize=10, loc="left", color=_INK)
+        ax.set(xticks=[], yticks=[], xlabel=plain_text(f"{target}, native"))
         _mark_domains(ax, picture["domains"])
-    axes[0].set_ylabel(_plain(source))
+    axes[0].set_ylabel(plain_text(source))
     fig.colorbar(image, ax=axes, shrink=0.85, label="cosine")
     title = f"{source} → {target}, {len(picture['after'])} held-out texts"
-    fig.suptitle(_plain(title), x=0.01, ha="left", fontsize=12, color=_INK)
+    fig.suptitle(plain_text(title), x=0.01, ha="left", fontsize=12, color=_INK)
     return fig
 
 
@@ -218,6 +213,6 @@ def _mark_domains(ax: Axes, domains: Sequence[str] | None) -> None:
         ax.axhline(start - 0.5, color=_QUIET, linewidth=0.6)
         ax.axvline(start - 0.5, color=_QUIET, linewidth=0.6)
     ends = [*starts[1:], len(domains)]
-    names = [_plain(domains[start]) for start in starts]
+    names = [plain_text(domains[start]) for start in starts]
     ax.set_yticks([(a + b - 1) / 2 for a, b in zip(starts, ends, strict=True)], names, fontsize=7.5)
     ax.tick_params(length=0, colors=_QUIET)

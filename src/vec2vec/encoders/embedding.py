@@ -19,7 +19,7 @@ from vec2vec.encoders.base import Encoder, Identity, ItemsError, make_options
 from vec2vec.encoders.cache import VectorCache, item_key, open_cache
 from vec2vec.encoders.inputs import InMemory, OnBadRows, Records, as_item, open_texts
 from vec2vec.errors import ConfigError, InputError, OutputError, Vec2VecWarning
-from vec2vec.vectors import Float32
+from vec2vec.vectors import Float32, Int64
 
 if TYPE_CHECKING:
     from vec2vec.encoders.shards import Part, Parts
@@ -111,19 +111,44 @@ def embed(
     InputError : a bad row under "error", no text that could be embedded, or what `get_encoder` raises
     """
     source, images = _open(texts, id_column, on_bad_rows)
-    made = _encoder(encoder, options)
+    total = _count(texts, source)
+    return _embedded(source, images, total, _encoder(encoder, options), on_bad_rows, cache, progress)[0]
+
+
+def embed_usable(texts: Sequence[str], encoder: Encoder, *, cache: bool = True) -> tuple[Float32, Int64]:
+    """(k, d) float32 and (k,): the vectors of the texts that have one, and which they are; warns of others.
+
+    As `embed` with on_bad_rows="skip".
+    """
+    source = InMemory(texts, "skip")
+    vectors, ids = _embedded(source, False, len(texts), encoder, "skip", cache, None)
+    return vectors, np.array(list(map(int, ids)), np.int64)
+
+
+def _embedded(
+    source: Records,
+    images: bool,
+    total: int | None,
+    encoder: Encoder,
+    on_bad_rows: OnBadRows,
+    cache: bool,
+    progress: ProgressCallback | None,
+) -> tuple[Float32, list[str]]:
+    """The vectors of all records that have one, and the ids of these."""
     tally = Tally()
-    kept: list[Float32] = []
-    with open_cache(made.identity, keep=cache) as store:
-        run = _Run(made, store, source.name, on_bad_rows, images, _count(texts, source), progress, tally)
+    found: list[Float32] = []
+    ids: list[str] = []
+    with open_cache(encoder.identity, keep=cache) as store:
+        run = _Run(encoder, store, source.name, on_bad_rows, images, total, progress, tally)
         for window in _windows(source.records(tally), WINDOW):
-            _, vectors = run.vectors(window)
-            kept.append(vectors)
-    if not any(map(len, kept)):
+            kept, vectors = run.vectors(window)
+            found.append(vectors)
+            ids += [record.id for record in kept]
+    if not ids:
         raise _none_embedded(source, tally)
     if tally.faults:
-        warnings.warn(f"{source.name}: {tally.summary()}", Vec2VecWarning, stacklevel=2)
-    return np.concatenate(kept)
+        warnings.warn(f"{source.name}: {tally.summary()}", Vec2VecWarning, stacklevel=3)
+    return np.concatenate(found), ids
 
 
 def embed_file(
@@ -478,4 +503,4 @@ def _skip(records: Iterator[Record], parts: Parts, run: _Run) -> int:
     return parts.rows
 
 
-__all__ = ["EmbedProgress", "EmbedReport", "embed", "embed_file"]
+__all__ = ["EmbedProgress", "EmbedReport", "embed", "embed_file", "embed_usable"]

@@ -240,7 +240,7 @@ def _draw_spaces(
     for row, group in enumerate(groups):
         _legend(axes[row, 1], group)
     if title:
-        fig.text(0.02, 1 - 0.12 / height, _plain(title), fontsize=14, fontweight="bold", color=_INK, va="top")
+        fig.text(0.02, 1 - 0.12 / height, plain_text(title), fontsize=14, fontweight="bold", color=_INK, va="top")
     fig.text(0.02, 0.14 / height, caption, fontsize=7.5, color=_QUIET, va="bottom")
     return fig
 
@@ -275,7 +275,7 @@ def _legend(ax: Axes, group: _Groups) -> None:
             markersize=7,
             markeredgewidth=0,
             color=colour,
-            label=_plain(textwrap.fill(name, 18)),
+            label=plain_text(textwrap.fill(name, 18)),
         )
         for name, colour in group.legend
     ]
@@ -295,7 +295,7 @@ def _legend(ax: Axes, group: _Groups) -> None:
     legend.get_title().set_color(_QUIET)
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """Text in which matplotlib reads no formula."""
     return text.replace("$", r"\$")
 
@@ -376,14 +376,14 @@ def _draw_calibration(
         ax.vlines(x[here], bounds[here, 0], bounds[here, 1], color=colour, linewidth=1, alpha=0.45, zorder=2)
         faces = [("white" if empty else colour) for empty in hollow[here]]
         ax.scatter(x[here], y[here], s=34, marker=marker, c=faces, edgecolors=colour, linewidths=1.1, zorder=3)
-        ax.plot([], [], marker, color=colour, markersize=6, label=f"{_plain(name)} ({np.count_nonzero(here)})")
+        ax.plot([], [], marker, color=colour, markersize=6, label=f"{plain_text(name)} ({np.count_nonzero(here)})")
     if hollow.any():
         ax.plot([], [], "o", markerfacecolor="white", markeredgecolor=_QUIET, markersize=6, label="hollow: uncertain")
     ax.set_xlabel("true top-1 among 4,096 (pairs, for scoring only)", color=_INK)
     ax.set_ylabel("expected top-1 (verdict, without pairs)", color=_INK)
     ax.legend(loc="upper left", bbox_to_anchor=(1.06, 1), borderaxespad=0, frameon=False, fontsize=9, labelcolor=_INK)
     if title:
-        ax.set_title(_plain(title), loc="left", fontsize=12, fontweight="bold", color=_INK)
+        ax.set_title(plain_text(title), loc="left", fontsize=12, fontweight="bold", color=_INK)
     return fig
 
 

@@ -7,7 +7,7 @@ import pytest
 from audit_world import QUICK, World
 
 from vec2vec.align import Fit, fit
-from vec2vec.audit import Audit, audit, run
+from vec2vec.audit import Audit, Truth, audit, run
 from vec2vec.audit.defences import (
     DEFENCES,
     Defence,
@@ -18,6 +18,7 @@ from vec2vec.audit.defences import (
     search_recall,
 )
 from vec2vec.audit.intervals import exact
+from vec2vec.audit.report import markdown, page
 from vec2vec.errors import ConfigError
 
 
@@ -123,6 +124,10 @@ def test_a_rotation_is_no_defence_and_drowning_in_noise_is_one(found):
     assert rotation.top1.value > 10 / 2400
     assert drowned.leakage < 0.8 * none.leakage
     assert drowned.recall.value < 0.3
+    assert len({one.reader for one in found.defences}) == 1
+    assert none.reader in {one.title for one in found.attributes}
+    assert none.reader in page(found)
+    assert none.reader in markdown(found)
 
 
 def test_they_are_in_the_tree(found):
@@ -158,3 +163,30 @@ def test_a_defence_that_cannot_be_tried_is_noted_and_the_others_are(world, monke
     )
     assert [one.name for one in found.defences] == ["none", "tenants"]
     assert "too few: could not be tried: source: has 3 usable rows" in found.notes[-1]
+
+
+def test_labels_alone_are_enough_to_compare_by(world, monkeypatch):
+    def by_pairs(source: np.ndarray, target: np.ndarray, **options: object) -> Fit:
+        return fit(source, target, method="procrustes", pairs=(source, world.truth.vectors[: len(source)]))
+
+    monkeypatch.setattr(run, "fit", by_pairs)
+    found = audit(
+        world.leak,
+        None,
+        world.reference,
+        scope="a test",
+        labels=world.labels,
+        truth=Truth(labels=world.truth.labels),
+        translator=world.translator,
+        defences="rotation",
+        picture_rows=60,
+        resamples=100,
+    )
+    none, rotation = found.defences
+    assert none.leakage > 0.8
+    assert rotation.leakage > 0.8
+    assert "No defence: secret rotation" in found.to_dict()["recommendation"]
+
+
+def test_without_the_undefended_store_nothing_is_recommended():
+    assert "without a defence could not be attacked" in recommend([result("binary", 1, 0.3)])

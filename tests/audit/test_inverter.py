@@ -168,6 +168,20 @@ def test_a_damaged_inverter(inverter, tmp_path, name):
         Inverter.from_pretrained(tmp_path / "i")
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [("record", {"encoder": {}}, "record.parameters"), ("network", {"heads": 3}, "3 heads cannot share")],
+)
+def test_an_inverter_that_does_not_say_what_it_is(inverter, tmp_path, place, value, message):
+    inverter.save_pretrained(tmp_path / "i")
+    path = tmp_path / "i" / "config.json"
+    tree = json.loads(path.read_text())
+    tree[place] = value if place == "record" else tree[place] | value
+    path.write_text(json.dumps(tree))
+    with pytest.raises(ArtifactError, match=message):
+        Inverter.from_pretrained(tmp_path / "i")
+
+
 def test_what_is_no_inverter(tmp_path, inverter):
     (tmp_path / "config.json").write_text('{"format": "vec2vec-translator"}')
     for name in ("model.safetensors", "tokenizer.json"):

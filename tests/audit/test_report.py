@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -15,11 +16,11 @@ from audit_world import World
 
 from vec2vec.audit import Audit, Truth, audit
 from vec2vec.audit.defences import DEFENCES, DefenceResult
-from vec2vec.audit.intervals import exact
+from vec2vec.audit.intervals import exact, share_estimate
 from vec2vec.audit.inversion.entities import CapitalRule
 from vec2vec.audit.inversion.measures import measure_texts
 from vec2vec.audit.inversion.section import Inversion, Recovery
-from vec2vec.audit.measures import Measures, lift
+from vec2vec.audit.measures import Measures, chance, measure, shuffled_top1
 from vec2vec.audit.report import charts, grade, markdown, page, write_report
 from vec2vec.errors import OutputError
 from vec2vec.evaluate.metrics import Estimate
@@ -109,12 +110,28 @@ def test_the_page_holds_every_section_and_needs_no_network(whole):
 
 
 def test_foreign_text_is_shown_and_not_run(whole):
-    hostile = replace(whole, leak=replace(whole.leak, name=HOSTILE), notes=(HOSTILE,))
+    translator = Translator(
+        {HOSTILE: whole.translator.space("unknown"), "known": whole.translator.space("known")},
+        record={"method": HOSTILE, "config": {HOSTILE: HOSTILE}},
+    )
+    hostile = replace(
+        whole,
+        leak=replace(whole.leak, name=HOSTILE),
+        notes=(HOSTILE,),
+        known=HOSTILE,
+        translator=translator,
+        attributes=tuple(replace(one, task=HOSTILE) for one in whole.attributes),
+        inversion=replace(whole.inversion, names_by=HOSTILE),
+        defences=tuple(replace(one, reader=HOSTILE) for one in whole.defences),
+    )
     content = page(hostile)
     reader = read(content)
     assert "<script>alert(1)" not in content
     assert HOSTILE in " ".join(reader.text)
-    assert "<script>" not in markdown(hostile)
+    plain = markdown(hostile)
+    assert plain.count("alert(1)") > 8
+    for raw in ("<script>", "[x]", "`*_"):
+        assert raw not in plain
 
 
 def test_a_label_of_markup_does_not_break_the_figures(whole):
@@ -179,13 +196,50 @@ def test_nothing_is_concluded_without_alignment(world):
 def test_the_grade_is_the_worst_line(whole):
     given = grade(whole)
     assert given.level == "severe"
-    assert {level for level, _ in given.reasons} == {"severe", "high"}
-    weak = replace(whole, inversion=None, attributes=(replace(whole.attributes[0], lift=0.3),), translation=None)
+    assert {level for level, _ in given.reasons} == {"severe", "high", "low"}
+    some = replace(whole.attributes[0].translated, top1=Estimate(0.44, 0.4, 0.5))
+    partly = replace(whole.attributes[0], translated=some, native=replace(some, top1=exact(1.0)), blind=0.2)
+    weak = replace(whole, inversion=None, attributes=(partly,), translation=None)
     assert grade(weak).level == "high"  # what the verdict expects
     weaker = replace(weak, verdict=Verdict("aligned", 0.04, (0.0, 0.1)))
     assert grade(weaker).level == "moderate"
-    chance = replace(weaker.attributes[0], chance=weaker.attributes[0].translated)
-    assert grade(replace(weaker, attributes=(chance,))).level == "low"
+    assert grade(replace(weaker, attributes=(replace(partly, blind=0.44),))).level == "low"
+
+
+def test_texts_count_where_they_tell_more_than_random_vectors(whole):
+    bare = replace(whole, attributes=(), translation=None, verdict=Verdict("aligned", 0.01, (0.0, 0.1)))
+    first, native, floor = whole.inversion.recoveries
+
+    def level(own: Estimate, random: Estimate) -> str:
+        pair = [
+            replace(one, measures=replace(one.measures, revealing=value))
+            for one, value in ((first, own), (floor, random))
+        ]
+        return grade(replace(bare, inversion=replace(whole.inversion, recoveries=(pair[0], native, pair[1])))).level
+
+    assert level(share_estimate(1, 3), share_estimate(0, 3)) == "low"
+    assert level(share_estimate(100, 300), share_estimate(0, 50)) == "high"
+    assert level(share_estimate(100, 300), share_estimate(17, 50)) == "low"
+
+
+def test_the_same_answer_for_every_row_is_no_leak(whole):
+    truth = np.eye(2, dtype=bool)[[0] * 83 + [1] * 17]
+    constant = np.tile(np.float32([1.0, 0.0]), (100, 1))
+    read = measure(constant, truth, resamples=100)
+    one = replace(whole.attributes[0], translated=read, chance=chance(truth), native=read)
+    one = replace(one, blind=shuffled_top1(constant, truth))
+    bare = replace(whole, inversion=None, translation=None, verdict=Verdict("aligned", 0.01, (0.0, 0.1)))
+    assert read.top1.value == pytest.approx(0.83)
+    assert grade(replace(bare, attributes=(one,))).level == "low"
+    assert one.telling == pytest.approx(0.0)
+
+
+def test_what_is_expected_of_other_vectors_is_not_graded(whole):
+    bare = replace(whole, inversion=None, attributes=(), translation=None, verdict=Verdict("aligned", 0.9, (0.8, 1.0)))
+    assert grade(bare).level == "high"
+    unlike = grade(replace(bare, unlike=True))
+    assert unlike.level == "none"
+    assert "not of these" in unlike.reasons[0][1]
 
 
 @pytest.mark.parametrize("texts_known", [True, False])
@@ -193,11 +247,10 @@ def test_two_labels_that_are_read_perfectly_are_graded(whole, texts_known):
     half = Measures(exact(0.5), exact(1.0), exact(0.2), exact(1.0))
     read = replace(half, top1=exact(1.0))
     native = read if texts_known else None
-    one = replace(whole.attributes[0], translated=read, chance=half, native=native, lift=lift(1.0, 0.5, 1.0))
-    one = one if texts_known else replace(one, lift=float("nan"))
+    one = replace(whole.attributes[0], translated=read, chance=half, native=native, blind=0.5)
     bare = replace(whole, inversion=None, translation=None, verdict=Verdict("aligned", 0.01, (0.0, 0.1)))
     assert grade(replace(bare, attributes=(one,))).level == "severe"
-    unread = replace(one, translated=half, lift=float("nan"))
+    unread = replace(one, translated=half)
     assert grade(replace(bare, attributes=(unread,))).level == "low"
 
 
@@ -213,14 +266,32 @@ def test_without_truth_the_grade_rests_on_the_verdict(world):
 
 
 def test_few_rows_that_are_found_by_chance_are_no_leak(whole):
-    bare = replace(whole, inversion=None, attributes=())
+    bare = replace(whole, inversion=None, attributes=(), verdict=Verdict("aligned", 0.9, (0.8, 1.0)))
     for low, level in ((0.0, "low"), (0.2, "low"), (0.25, "moderate")):
         among_five = replace(whole.translation, pool=5, top1=Estimate(0.28, low, 0.6))
         assert grade(replace(bare, translation=among_five)).level == level
 
 
+@pytest.mark.parametrize(
+    ("pool", "top1", "expected", "unlike", "level"),
+    [
+        (4096, 0.42, 0.02, False, "high"),  # what is measured counts
+        (40, 0.42, 0.02, False, "low"),  # few are found easily
+        (40, 0.42, 0.9, False, "high"),
+        (40, 0.42, 0.9, True, "none"),
+        (40, 0.42, math.nan, False, "none"),
+        (40, 0.04, math.nan, False, "low"),
+    ],
+)
+def test_top1_among_few_is_a_bound(whole, pool, top1, expected, unlike, level):
+    found = replace(whole.translation, pool=pool, top1=Estimate(top1, top1 - 0.005, top1 + 0.005))
+    verdict = Verdict("aligned", expected, (0.0, 1.0))
+    bare = replace(whole, inversion=None, attributes=(), translation=found, verdict=verdict, unlike=unlike)
+    assert grade(bare).level == level
+
+
 def test_what_was_read_without_a_verdict_is_not_called_unaligned(whole):
-    read = replace(whole.attributes[0], translated=None, chance=None, native=None)
+    read = replace(whole.attributes[0], translated=None, chance=None, native=None, blind=None)
     unknown = Verdict("uncertain", float("nan"), (0.0, 1.0), {}, "not judged")
     found = replace(whole, attributes=(read,), inversion=None, translation=None, defences=(), verdict=unknown)
     given = grade(found)

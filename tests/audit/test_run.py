@@ -14,6 +14,8 @@ from audit_world import ALIGNED, NAMES, QUICK, World
 
 import vec2vec.audit.run
 from vec2vec.audit import Audit, LabelSet, Reference, Truth, audit
+from vec2vec.audit.attributes import Reading, Views, read_attributes, train_probe
+from vec2vec.audit.settings import make_audit_settings
 from vec2vec.errors import ConfigError, DimensionError, InputError
 from vec2vec.translator import Translator
 from vec2vec.verdict import Verdict
@@ -251,3 +253,53 @@ def test_bad_rows_are_left_out_and_counted(world):
     assert any("7 rows of the leak" in note for note in found.notes)
     assert len(found.leak) == 2393
     assert found.attributes[0].translated.top1.value > 0.9
+
+
+def test_a_tag_that_every_text_has_is_not_learned(world):
+    tagged = tuple((*own, "text", "odd" if i % 2 else "even") for i, own in enumerate(world.reference.labels))
+    found = run(world, labels=None, reference=Reference(world.reference.vectors, labels=tagged))
+    probe = found.attributes[0]
+    assert set(probe.names) == {*NAMES, "odd", "even"}
+    assert probe.translated.top1.value > 0.8
+
+
+def test_a_probe_whose_draw_has_one_label_only_is_not_trained(world):
+    labels = tuple(("rare" if i < 10 else "frequent",) for i in range(len(world.reference)))
+    settings = make_audit_settings({"probe_rows": 20, "seed": 3})
+    with pytest.raises(InputError, match="of 2 labels 0 tell some of 20 texts from others"):
+        train_probe(world.reference.vectors, labels, None, settings)
+
+
+def test_labels_that_were_asked_for_and_are_not_there_are_told(world):
+    with pytest.raises(InputError, match="has 0 labels of the 2 asked for with 10 texts or more"):
+        train_probe(world.reference.vectors, world.reference.labels, ("a", "b"), make_audit_settings({}))
+
+
+def test_labels_of_the_truth_that_nothing_reads_are_noted(world):
+    bare = Reference(world.reference.vectors)
+    found = run(world, reference=bare, labels=None, truth=Truth(labels=world.truth.labels))
+    assert found.attributes == ()
+    assert "nothing reads them" in found.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"inverter": "nearest", "inverter_minutes": 500.0}, "no inverter is trained"),
+        ({"inverter": "train", "lm": "gpt2", "rounds": 0}, "with rounds 0 nothing is corrected"),
+    ],
+)
+def test_what_would_serve_nothing_is_refused(world, given, message):
+    with pytest.raises(ConfigError, match=message):
+        run(world, **given)
+
+
+def test_the_same_guess_for_every_row_is_worth_nothing(world):
+    rows = np.arange(400)
+    truth = tuple(("a" if i % 5 else "b",) for i in rows)
+    vectors = np.random.default_rng(0).standard_normal((400, 3)).astype(np.float32)
+    reading = Reading("few-shot", "t", ("a", "b"), lambda x: np.tile(np.float32([1, 0]), (len(x), 1)))
+    one = read_attributes(reading, Views(vectors, vectors, vectors), truth, make_audit_settings({"resamples": 100}))
+    assert one.lift > 0.9  # over chance alone
+    assert one.blind == pytest.approx(0.8)
+    assert one.telling == pytest.approx(0.0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vec2vec.audit.inversion.entities import NAMES, CapitalRule, find_patterns, spacy_names
 from vec2vec.audit.inversion.measures import measure_texts, reveals, rouge_l, sentence_bleu, token_f1
-from vec2vec.audit.masking import mask
+from vec2vec.audit.masking import COVER, mask
 from vec2vec.errors import InputError, MissingExtraError
 
 MAILS = [
@@ -128,3 +128,8 @@ def test_a_mask_shows_no_letter_and_no_digit(text):
     covered = mask(text)
     assert len(covered) == len(text)
     assert not any(c.isalnum() for c in covered)
+
+
+@pytest.mark.parametrize("text", ["मेरा नाम राहुल है", "שָׁלוֹם", "u\u0308ber"])
+def test_a_mask_shows_no_vowel_that_is_a_mark(text):
+    assert set(mask(text)) <= {COVER, " "}

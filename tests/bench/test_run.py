@@ -20,8 +20,10 @@ from bench_data import CORPUS, FILES, UNPAIRED, WORDS, experiment, toml
 from typer.testing import CliRunner
 
 from vec2vec.bench import Bench, BenchProgress
+from vec2vec.bench.config import load_config
 from vec2vec.bench.figures import write_figures
 from vec2vec.bench.runner import Child
+from vec2vec.bench.tables import all_tables
 from vec2vec.cli import app
 
 SPACES = [["left", "right"]]
@@ -90,6 +92,16 @@ def test_a_run_writes_results_tables_and_figures(ran: tuple[Path, Any]) -> None:
     latex = (out / "tables.tex").read_text()
     assert latex.count(r"\begin{tabular}") == latex.count(r"\bottomrule") == markdown.count("\n## ") - 1
     assert r"left $\to$ Right" in latex
+
+
+def test_a_fit_that_is_another_one_again_counts_once(ran: tuple[Path, Any]) -> None:
+    out, _ = ran
+    config, _ = load_config(str(out.parent / "run.toml"))
+    rows = pq.read_table(out / "results.parquet").to_pylist()
+    again = [row | {"cell": f"{row['cell']}-all"} for row in rows]
+    assert all_tables(config, [*rows, *again]) == all_tables(config, rows)
+    other = [row | {"cell": f"{row['cell']}-s1", "seed": row["seed"] + 1} for row in rows]
+    assert all_tables(config, [*rows, *other]) != all_tables(config, rows)
 
 
 def test_what_is_done_is_not_done_again(ran: tuple[Path, Any], data: Path) -> None:

@@ -6,6 +6,7 @@ vectors; for comparison to the untranslated ones (naive), and to the native vect
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -26,6 +27,7 @@ from vec2vec.audit.measures import (
     lift,
     majority,
     measure,
+    shuffled_top1,
     truth_matrix,
 )
 from vec2vec.audit.settings import AuditSettings
@@ -53,6 +55,8 @@ class Attributes:
     candidates : a row's label was ranked among so many; None: among all
     translated, naive, native, chance, majority : None without truth, and `native` where no native vectors are known
     lift : of top-1, see `vec2vec.audit.measures.lift`; NaN where it cannot be said
+    blind : top-1 that the translated vectors' guesses would have by chance, or on other rows (see
+        `vec2vec.audit.measures.shuffled_top1`), whichever is more; None without truth
     per_label, per_label_native : average precision by label
     confusion : names of the true labels and their (n, n + 1) shares, of tasks with one label a row
     shares : how the rows are distributed over the labels, by the reader's first guess
@@ -71,9 +75,28 @@ class Attributes:
     chance: Measures | None = None
     majority: Measures | None = None
     lift: float = float("nan")
+    blind: float | None = None
     per_label: tuple[LabelMeasure, ...] = ()
     per_label_native: tuple[LabelMeasure, ...] = ()
     confusion: tuple[list[str], Floats] | None = None
+
+    @property
+    def title(self) -> str:
+        """The reader, and what it reads."""
+        return f"{self.kind}, {self.task}"
+
+    @property
+    def telling(self) -> float:
+        """The lift over `blind`, so that the same answer for every row is worth nothing; NaN without truth.
+
+        Where there is no ceiling, or it is no higher to speak of, it is taken against perfect reading, which it is no
+        less than.
+        """
+        if self.translated is None or self.blind is None:
+            return float("nan")
+        value = self.translated.top1.value
+        share = float("nan") if self.native is None else lift(value, self.blind, self.native.top1.value)
+        return share if math.isfinite(share) else lift(value, self.blind, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +162,7 @@ def train_probe(vectors: Float32, labels: Labels, names: Sequence[str] | None, s
 
     Raises
     ------
-    InputError : fewer than two labels with enough texts
+    InputError : fewer than two labels with enough texts, or that some of the rows drawn have, and others have not
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
@@ -151,7 +174,11 @@ def train_probe(vectors: Float32, labels: Labels, names: Sequence[str] | None, s
     if len(rows) > settings.probe_rows:
         rows = np.sort(rng.choice(rows, settings.probe_rows, replace=False))
     x, truth = vectors[rows], truth[rows]
-    kept = np.flatnonzero(truth.any(0))
+    kept = np.flatnonzero(truth.any(0) & ~truth.all(0))
+    if len(kept) < 2:
+        raise InputError(
+            f"of {len(chosen)} labels {len(kept)} tell some of {len(rows):,} texts from others: a probe needs two"
+        )
     chosen, truth = tuple(chosen[i] for i in kept), truth[:, kept]
     centre = x.mean(0, dtype=np.float64).astype(np.float32)
     scale = np.float32(1 / max(float(np.sqrt(np.mean((x - centre) ** 2, dtype=np.float64))), 1e-12))
@@ -184,6 +211,11 @@ class Reading:
     task: str
     names: tuple[str, ...]
     reader: Reader
+
+    @property
+    def title(self) -> str:
+        """As that of the `Attributes` that come of it."""
+        return f"{self.kind}, {self.task}"
 
 
 def read_attributes(reading: Reading, views: Views, truth: Labels | None, settings: AuditSettings) -> Attributes:
@@ -220,6 +252,9 @@ def read_attributes(reading: Reading, views: Views, truth: Labels | None, settin
     scores, own, translated = measured(seen.translated)
     native_scores, _, native = (None, None, None) if seen.native is None else measured(seen.native)
     by_chance = chance(own, whole=whole, seed=settings.seed)
+    blind = by_chance.top1.value
+    if settings.candidates is None:  # else a column is another label in each row
+        blind = max(blind, shuffled_top1(scores, matrix, settings.seed))
     left = float("nan") if native is None else lift(translated.top1.value, by_chance.top1.value, native.top1.value)
     return Attributes(
         kind=kind,
@@ -235,6 +270,7 @@ def read_attributes(reading: Reading, views: Views, truth: Labels | None, settin
         chance=by_chance,
         majority=majority(matrix, **options) if whole else None,
         lift=left,
+        blind=blind,
         per_label=by_label(scores),
         per_label_native=by_label(native_scores),
         confusion=confusion(scores, matrix, names) if whole and (matrix.sum(1) == 1).all() else None,
@@ -268,8 +304,9 @@ def _probe_labels(labels: Labels, names: Sequence[str] | None, settings: AuditSe
     enough = [label for label, rows in count.items() if label in asked and rows >= settings.probe_least]
     enough.sort(key=lambda label: (-count[label], label))
     if len(enough) < 2:
+        of = "" if names is None else f" of the {len(asked):,} asked for"
         raise InputError(
-            f"the reference has {len(enough)} labels with {settings.probe_least} texts or more: a probe needs two"
+            f"the reference has {len(enough)} labels{of} with {settings.probe_least} texts or more: a probe needs two"
         )
     return tuple(enough[: settings.probe_labels])
 

@@ -71,8 +71,9 @@ class DefenceResult:
     verdict : of the attacker's fit
     recall : of the store's own search: of the 10 nearest by the vectors as they were, the share that is found
     top1 : of the translation, None where no native vectors are known
-    attributes : top-1 of the reader that the report names, None without truth
-    lift : of that, see `vec2vec.audit.measures.lift`
+    reader : of the attributes: that which tells most of the undefended store; None without truth
+    attributes : its top-1, None without truth
+    lift : of that, see `vec2vec.audit.attributes.Attributes.telling`
     token_f1, revealing : of the texts recovered, None without an inversion or truth
     """
 
@@ -83,6 +84,7 @@ class DefenceResult:
     verdict: str
     recall: Estimate
     top1: Estimate | None = None
+    reader: str | None = None
     attributes: Estimate | None = None
     lift: float = float("nan")
     token_f1: Estimate | None = None
@@ -231,7 +233,9 @@ def search_recall(x: Float32, protected: Protected, *, resamples: int, seed: int
 def recommend(results: Sequence[DefenceResult]) -> str:
     """What the figures say to do, in plain words. Thresholds: half of the leakage gone, nine tenths of recall kept."""
     base = next((one for one in results if one.family == "none"), None)
-    if base is None or not np.isfinite(base.leakage):
+    if base is None:
+        return "The store without a defence could not be attacked, so that the defences cannot be compared."
+    if not np.isfinite(base.leakage):
         return "Without truth the defences cannot be compared: give labels or texts of the leak with --truth."
     if base.verdict == "not aligned" or base.leakage < 0.05:
         return (

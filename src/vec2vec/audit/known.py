@@ -93,7 +93,7 @@ class Words:
     names: str | None
     judge: str | None
 
-    def refuse_unused(self) -> None:
+    def refuse_unused(self, settings: AuditSettings) -> None:
         """Raises ConfigError for what is given and would not be used."""
         without = self.inverter is None or self.inverter == "none"
         for name, value in (("lm", self.lm), ("names", self.names), ("judge", self.judge)):
@@ -101,6 +101,13 @@ class Words:
                 raise ConfigError(f"{name} (--{name}) serves to recover texts, and none are: choose an inverter")
         if self.lm is not None and (self.inverter == "nearest" or self._is_published):
             raise ConfigError(f"lm (--lm) rewrites what a decoder wrote, and {self.inverter} has none")
+        if self.lm is not None and settings.rounds == 0:
+            raise ConfigError("lm (--lm) serves to correct what a decoder wrote: with rounds 0 nothing is corrected")
+        minutes = settings.inverter_minutes
+        if self.inverter != "train" and minutes != AuditSettings.model_fields["inverter_minutes"].default:
+            raise ConfigError(
+                f"inverter_minutes (--minutes) is {minutes:g}, and no inverter is trained: choose inverter 'train'"
+            )
 
     def check(self, known: Known, reference: Reference, truth: Truth | None) -> bool:
         """Whether texts are asked for; raises InputError where they cannot be had: before the work, not after it."""
@@ -111,6 +118,11 @@ class Words:
         if truth is not None and truth.texts is not None:
             require("sacrebleu.metrics", "inversion", "a measure of texts")
         _ = self._helpers  # they are loaded here
+        unused = "names" if self.names is not None else "judge" if self.judge is not None else None
+        if unused is not None and (truth is None or truth.texts is None):
+            raise ConfigError(
+                f"{unused} (--{unused}) serves to compare with the true texts: give a truth (--truth) that has texts"
+            )
         if self.inverter == "train":
             find_tokenizer(known.encoder)
         elif (published := self._published) is not None:

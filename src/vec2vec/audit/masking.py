@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
+import unicodedata
 
 COVER = "\u2022"
-SHOWN = re.compile(r"[^\W_]")
+COVERED = "LMN"  # categories of Unicode: letters, the marks on them (vowels, in many scripts), numbers
 
 
 def mask(text: str) -> str:
-    """The text with a bullet for each letter and digit."""
-    return SHOWN.sub(COVER, text)
+    """The text with a bullet for each letter, mark and digit."""
+    return "".join(COVER if unicodedata.category(sign)[0] in COVERED else sign for sign in text)

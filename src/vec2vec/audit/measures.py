@@ -183,6 +183,15 @@ def majority(truth: Truths, *, k: int = TOP, resamples: int = 300, seed: int = 0
     return measure(np.ascontiguousarray(scores), truth, k=k, resamples=resamples, seed=seed, whole=whole)
 
 
+def shuffled_top1(scores: Float32, truth: Truths, seed: int = 0) -> float:
+    """Top-1 expected of the same first guesses in a random order of the rows: what they get without looking.
+
+    The agreement by chance of Cohen's kappa (Cohen 1960), by the marginals of guesses and truth.
+    """
+    guessed = np.bincount(_ordered(scores, 1, seed)[:, 0], minlength=truth.shape[1])
+    return float(guessed @ truth.sum(0)) / len(truth) ** 2
+
+
 def assigned_labels(truth: Truths) -> int:
     """How many labels a row is given for F1: the rounded mean number of true ones."""
     return max(1, int(np.rint(truth.sum(1).mean())))

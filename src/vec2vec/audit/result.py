@@ -11,7 +11,7 @@ import numpy as np
 
 from vec2vec.audit.attributes import Attributes
 from vec2vec.audit.defences import DefenceResult, recommend
-from vec2vec.audit.inputs import Leak, Truth
+from vec2vec.audit.inputs import Leak
 from vec2vec.audit.inversion.section import Inversion
 from vec2vec.audit.masking import mask
 from vec2vec.audit.settings import AuditSettings
@@ -49,13 +49,11 @@ class Picture:
     ----------
     before, after : (n + m, 2) float32, the leak's n first
     leak_rows : n
-    groups : of each of the leak's rows, its first true label; None without labels
     """
 
     before: Float32
     after: Float32
     leak_rows: int
-    groups: tuple[str, ...] | None = None
 
     @classmethod
     def draw(
@@ -64,7 +62,6 @@ class Picture:
         spaces: tuple[str | None, str | None],
         leak: Float32,
         reference: Float32,
-        truth: Truth | None,
         settings: AuditSettings,
     ) -> Picture:
         """t-SNE of `picture_rows` vectors of each side, which does not know the sides."""
@@ -78,11 +75,8 @@ class Picture:
         width = max(leak.shape[1], reference.shape[1])
         before = np.concatenate([fit_width(leak[mine], width), fit_width(reference[other], width)])
         latent = [translator.latent(leak[mine], space=source), translator.latent(reference[other], space=target)]
-        groups = None
-        if truth is not None and truth.labels is not None:
-            groups = tuple(truth.labels[i][0] if truth.labels[i] else "" for i in mine)
         points = [project(x, "tsne", settings.seed) for x in (before, np.concatenate(latent))]
-        return cls(np.asarray(points[0], np.float32), np.asarray(points[1], np.float32), len(mine), groups)
+        return cls(np.asarray(points[0], np.float32), np.asarray(points[1], np.float32), len(mine))
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +87,7 @@ class Audit:
     ----------
     concluded : whether there are figures: not where the verdict is "not aligned"
     fitted : the translator was fitted here
+    unlike : a given one was fitted on vectors of another kind, or another mean, so that its verdict says little here
     """
 
     scope: str
@@ -104,6 +99,7 @@ class Audit:
     verdict: Verdict
     translator: Translator
     fitted: bool
+    unlike: bool
     settings: AuditSettings
     notes: tuple[str, ...]
     method: dict[str, Any]

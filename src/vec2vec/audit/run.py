@@ -145,7 +145,7 @@ def audit(
         raise ConfigError("a translator is given: rows and settings of a fit (--rows, --set-fit) serve to fit one only")
     if translator is None and (source_space is not None or target_space is not None):
         raise ConfigError("no translator is given: spaces (--from, --to) are those of a given one (--translator)")
-    run.words.refuse_unused()
+    run.words.refuse_unused(run.settings)
     with limited_threads(threads):
         return run.whole(leak, encoder, reference, scope, labels, truth, translator, (source_space, target_space))
 
@@ -197,7 +197,8 @@ class _Run:
         if found is None:
             found, spaces = self._fit(leak, source, vectors, known)
         verdict = found.verdict or _not_judged()
-        notes = _notes(drawn, found, spaces, verdict, given)
+        away = _distance(drawn, found, spaces) if given else 0.0
+        notes = _notes(drawn, verdict, given, away)
         base: dict[str, Any] = {
             "scope": scope.strip(),
             "leak": drawn,
@@ -208,6 +209,7 @@ class _Run:
             "verdict": verdict,
             "translator": found,
             "fitted": not given,
+            "unlike": away > FAR,
             "settings": settings,
             "notes": tuple(notes),
             "method": self._method(known, found),
@@ -231,7 +233,7 @@ class _Run:
             translation=None
             if native is None or len(native) < 2
             else TranslationScores.of(translated, native, settings),
-            picture=Picture.draw(found, spaces, drawn.vectors, vectors, own, settings),
+            picture=Picture.draw(found, spaces, drawn.vectors, vectors, settings),
             seconds=time.perf_counter() - started,
         )
 
@@ -308,6 +310,8 @@ class _Run:
             reader = zero_shot(check_known(described, known.width, f"the descriptions of {labels.name}"))
             found.append(Reading("zero-shot", labels.name, labels.names, reader))
         if reference.labels is None:
+            if not found and truth is not None and truth.labels is not None:
+                notes.append("the truth has labels, and nothing reads them: give labels, or a reference that has some")
             return found, notes
         try:
             probe = train_probe(vectors, reference.labels, None if labels is None else labels.names, self.settings)
@@ -348,7 +352,10 @@ class _Run:
         tools: Tools | None,
         notes: list[str],
     ) -> tuple[DefenceResult, ...]:
-        """The attack on each protected leak, of at most `defence_rows` rows; what cannot be tried is noted."""
+        """The attack on each protected leak, of at most `defence_rows` rows; what cannot be tried is noted.
+
+        The reader that tells most of the first, which is not defended, is that of the others, too: they are compared.
+        """
         settings = self.settings
         if not self.defences:
             return ()
@@ -363,6 +370,7 @@ class _Run:
             try:
                 rng = np.random.default_rng([settings.seed, 4, i])
                 found.append(self._attack(defence, rng, readers, vectors, x, own, seen, tools))
+                readers = [one for one in readers if one.title == found[0].reader]
             except InputError as error:
                 notes.append(f"{defence.title}: could not be tried: {error}")
         return tuple(found)
@@ -378,7 +386,7 @@ class _Run:
         native: Float32 | None,
         tools: Tools | None,
     ) -> DefenceResult:
-        """The attack on one protected leak."""
+        """The attack on one protected leak, by the reader that tells most."""
         settings = self.settings
         protected = defence.protect(x, rng)
         with warnings.catch_warnings():
@@ -397,7 +405,8 @@ class _Run:
         )
         mine = None if truth is None else truth.take(rows)
         attributes = self._attributes(readers, mine, views)
-        best = max(attributes, key=lambda one: -np.inf if np.isnan(one.lift) else one.lift, default=None)
+        measured = [one for one in attributes if np.isfinite(one.telling)]
+        best = max(measured, key=lambda one: one.telling, default=None)
         recovered = None
         if tools is not None and mine is not None and mine.texts is not None:
             recovered = self._invert_few(tools, views, mine.texts)
@@ -410,7 +419,8 @@ class _Run:
             search_recall(x, protected, resamples=settings.resamples, seed=settings.seed),
             top1=None if views.native is None else TranslationScores.of(views.translated, views.native, settings).top1,
             attributes=None if best is None or best.translated is None else best.translated.top1,
-            lift=float("nan") if best is None else best.lift,
+            reader=None if best is None else best.title,
+            lift=float("nan") if best is None else best.telling,
             token_f1=None if recovered is None else recovered.token_f1,
             revealing=None if recovered is None else recovered.revealing,
         )
@@ -463,10 +473,14 @@ def _not_judged() -> Verdict:
     return Verdict("uncertain", float("nan"), (0.0, 1.0), {}, sentence)
 
 
-def _notes(
-    leak: Leak, translator: Translator, spaces: tuple[str | None, str | None], verdict: Verdict, given: bool
-) -> list[str]:
-    """What a reader of the report has to know."""
+def _distance(leak: Leak, translator: Translator, spaces: tuple[str | None, str | None]) -> float:
+    """Of the leak's mean from that of the vectors that the translator was fitted on, in radii of these."""
+    space = translator.space(translator.direction(*spaces)[0]).preprocessor
+    return float(np.linalg.norm(leak.vectors.mean(0) - space.mean)) / space.radius
+
+
+def _notes(leak: Leak, verdict: Verdict, given: bool, away: float) -> list[str]:
+    """What a reader of the report has to know; `away` as of `_distance`."""
     notes = []
     if leak.unread:
         notes.append(f"the leak has other columns ({listed(leak.unread)}): they were not read, only the vectors were")
@@ -476,11 +490,9 @@ def _notes(
         notes.append("the verdict is uncertain: what follows may understate what leaks, or mean nothing")
     if given:
         notes.append("the verdict is that of the given translator, on the vectors that it was fitted on")
-        space = translator.space(translator.direction(*spaces)[0]).preprocessor
-        away = float(np.linalg.norm(leak.vectors.mean(0) - space.mean)) / space.radius
-        if away > FAR:
-            notes.append(
-                f"the leak's mean lies {away:.1f} radii from the mean that the translator was fitted on: these are "
-                "other texts, or vectors of another encoder; expect worse translations than the verdict says"
-            )
+    if away > FAR:
+        notes.append(
+            f"the leak's mean lies {away:.1f} radii from the mean that the translator was fitted on: these are other "
+            "texts, or vectors of another encoder; expect worse translations than the verdict says"
+        )
     return notes

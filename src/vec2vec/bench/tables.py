@@ -46,7 +46,7 @@ def all_tables(config: BenchConfig, rows: Sequence[Line]) -> list[Titled]:
     """The tables of every experiment, those without a row left out."""
     found = []
     for experiment in config.experiments:
-        mine = [row for row in rows if experiment.name in row["experiments"].split(",")]
+        mine = _distinct_fits([row for row in rows if experiment.name in row["experiments"].split(",")])
         title = experiment.title or experiment.name
         makers: tuple[Callable[[Sequence[Line], str], Titled | None], ...] = (
             quality_table,
@@ -58,6 +58,17 @@ def all_tables(config: BenchConfig, rows: Sequence[Line]) -> list[Titled]:
         )
         found += [table for make in makers if (table := make(mine, title)) is not None]
     return found
+
+
+def _distinct_fits(rows: Sequence[Line]) -> list[Line]:
+    """Without fits that are another one again: more rows than there are were asked for, and all."""
+    first: dict[tuple[Any, ...], str] = {}
+
+    def is_first(row: Line) -> bool:
+        what = [row.get(key) for key in ("label", "source", "target", "rows_source", "rows_target", "pairs", "seed")]
+        return bool(row["status"] != "done" or first.setdefault(tuple(what), row["cell"]) == row["cell"])
+
+    return [row for row in rows if is_first(row)]
 
 
 # --- over seeds -------------------------------------------------------------------------------------------------------

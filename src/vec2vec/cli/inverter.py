@@ -63,8 +63,8 @@ def train(
     from vec2vec.settings import make_settings
 
     make_settings(InverterSettings, {"minutes": minutes, "steps": steps, "seed": seed} | options, owner="an inverter")
-    out = out.expanduser()
-    check_inverter_folder(out.resolve(), force=force)
+    out = out.expanduser().resolve()
+    check_inverter_folder(out, force=force)
     corpus = open_corpus(texts, on_bad_rows=on_bad_rows.value)
     found = list(dict.fromkeys(record.text for record in corpus.records()))
     given = {} if max_tokens is None else {"max_tokens": max_tokens}

@@ -39,6 +39,18 @@ class Hypothesis(NamedTuple):
     score: float
 
 
+class _Record(BaseModel):
+    """Of the record, what others rely on."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    encoder: dict[str, Any]
+    parameters: int
+    texts: int
+    steps: int
+    held_out_loss: float
+
+
 class _Config(BaseModel):
     """config.json."""
 
@@ -48,7 +60,7 @@ class _Config(BaseModel):
     format_version: int
     vec2vec_version: str
     network: dict[str, Any]
-    record: dict[str, Any]
+    record: _Record
     weights_sha256: str
     tokenizer_sha256: str
 
@@ -274,7 +286,7 @@ class Inverter:
             )
         except (SafetensorError, ValidationError, KeyError, RuntimeError, InputError) as error:
             raise ArtifactError(f"{path}: is no whole inverter ({one_line(error)})") from error
-        return cls(network.to(find_device(device)), vocabulary, mean, config.record)
+        return cls(network.to(find_device(device)), vocabulary, mean, config.record.model_dump())
 
     def check_encoder(self, identity: dict[str, Any]) -> None:
         """Raises InputError where the vectors are those of another encoder than this inverter's."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
@@ -27,19 +27,30 @@ EMBEDDING_SIZE = 0.2  # root mean square of E at the start
 CAUTION = 0.05  # of the naive log-odds: words come together, and z is not of unit covariance
 
 
-class NetworkConfig(BaseModel):
-    """The shape of a decoder."""
+class Shape(BaseModel):
+    """What of the shape of a decoder is chosen."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    vector_width: int = Field(ge=1)
-    vocabulary: int = Field(ge=4)
-    tokens: int = Field(ge=1, description="The longest text.")
     width: int = Field(default=256, ge=8)
     layers: int = Field(default=4, ge=1)
     heads: int = Field(default=4, ge=1)
     prefix: int = Field(default=8, ge=1)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Shape:
+        if self.width % self.heads:
+            raise ValueError(f"width is {self.width}, which {self.heads} heads cannot share evenly")
+        return self
+
+
+class NetworkConfig(Shape):
+    """The shape of a decoder."""
+
+    vector_width: int = Field(ge=1)
+    vocabulary: int = Field(ge=4)
+    tokens: int = Field(ge=1, description="The longest text.")
 
 
 @dataclass

@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from vec2vec.align import fast_products, find_device
 from vec2vec.audit.inversion.inverter import Inverter, centred
-from vec2vec.audit.inversion.network import Decoder, NetworkConfig
+from vec2vec.audit.inversion.network import Decoder, NetworkConfig, Shape
 from vec2vec.audit.inversion.vocabulary import END, PAD, UNKNOWN, Vocabulary, content_tokens, find_tokenizer
 from vec2vec.encoders import Encoder
 from vec2vec.errors import ArtifactError, InputError
@@ -42,10 +42,8 @@ STEP, SHAPE = 8, 256
 LAST_STEP = 0.02  # of the learning rate, at the end
 
 
-class InverterSettings(BaseModel):
+class InverterSettings(Shape):
     """How an inverter is trained."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     minutes: float = Field(default=30.0, gt=0, description="Training ends after so long.")
     steps: int | None = Field(default=None, ge=1, description="Training ends after so many steps, whatever the time.")
@@ -59,18 +57,7 @@ class InverterSettings(BaseModel):
     least_closeness: float = Field(default=0.4, gt=0, le=1, description="The strongest noise, as a cosine.")
     least_count: int = Field(default=2, ge=1, description="A token is known that stands so often in the texts.")
     held_out: int = Field(default=128, ge=1, description="Texts that are kept for the loss that is reported.")
-    width: int = Field(default=256, ge=8)
-    layers: int = Field(default=4, ge=1)
-    heads: int = Field(default=4, ge=1)
-    prefix: int = Field(default=8, ge=1)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
     checkpoint_seconds: float = Field(default=120.0, gt=0)
-
-    @model_validator(mode="after")
-    def _heads_share_the_width(self) -> InverterSettings:
-        if self.width % self.heads:
-            raise ValueError(f"width is {self.width}, which {self.heads} heads cannot share evenly")
-        return self
 
 
 class TrainingStep(BaseModel):
@@ -131,7 +118,7 @@ def train_inverter(
         vector_width=vectors.shape[1],
         vocabulary=len(vocabulary),
         tokens=tokens,
-        **chosen.model_dump(include={"width", "layers", "heads", "prefix", "dropout"}),
+        **chosen.model_dump(include=set(Shape.model_fields)),
     )
     mean = vectors.mean(0, dtype=np.float64).astype(np.float32)
     path = None if checkpoint is None else Path(checkpoint)

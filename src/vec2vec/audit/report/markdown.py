@@ -12,7 +12,15 @@ from vec2vec.audit.inversion.measures import TextMeasures
 from vec2vec.audit.inversion.section import Inversion
 from vec2vec.audit.masking import mask
 from vec2vec.audit.report.grade import Grade, grade
-from vec2vec.audit.report.wording import INVERSION, LIMITS, OWNER, READERS, leak_line, method_rows
+from vec2vec.audit.report.wording import (
+    LIMITS,
+    OWNER,
+    READERS,
+    inversion_line,
+    leak_line,
+    method_rows,
+    reader_line,
+)
 from vec2vec.audit.result import Audit
 from vec2vec.evaluate.metrics import Estimate
 
@@ -23,7 +31,7 @@ def markdown(found: Audit, *, reveal: bool = False) -> str:
     parts = [
         f"# Audit of {_plain(found.leak.name)}\n",
         OWNER + "\n",
-        f"- scope: {_plain(found.scope)}\n- made: {found.created}\n- {leak_line(found)}\n",
+        f"- scope: {_plain(found.scope)}\n- made: {found.created}\n- {_plain(leak_line(found))}\n",
         _verdict(found, given),
     ]
     if found.notes:
@@ -34,7 +42,8 @@ def markdown(found: Audit, *, reveal: bool = False) -> str:
             parts.append(_inversion(found.inversion, found.settings.examples, reveal))
         if found.defences:
             parts.append(_defences(found.defences))
-    parts.append("## Method\n\n" + _table(("what", "value"), method_rows(found)))
+    rows = [(what, _plain(value)) for what, value in method_rows(found)]
+    parts.append("## Method\n\n" + _table(("what", "value"), rows))
     parts.append("## Limits\n\n" + "\n".join(f"- {line}" for line in LIMITS) + "\n")
     return "\n".join(parts)
 
@@ -42,7 +51,7 @@ def markdown(found: Audit, *, reveal: bool = False) -> str:
 def _verdict(found: Audit, given: Grade) -> str:
     lines = [f"## Verdict\n\n**{found.verdict.label}**: {_plain(found.verdict.sentence)}\n"]
     lines.append(f"Grade: **{'no grade' if given.level == 'none' else given.level}**. {given.sentence}\n")
-    lines.append("\n".join(f"- {level}: {words}" for level, words in given.reasons) + "\n")
+    lines.append("\n".join(f"- {level}: {_plain(words)}" for level, words in given.reasons) + "\n")
     return "\n".join(lines)
 
 
@@ -80,7 +89,7 @@ def _attributes(found: Attributes) -> str:
 
 
 def _inversion(found: Inversion, examples: int, reveal: bool) -> str:
-    text = f"## Words\n\n{INVERSION}\n\n{len(found.rows):,} rows.\n\n"
+    text = f"## Words\n\n{inversion_line(found)}\n\n{len(found.rows):,} rows.\n\n"
     measured = [(one, one.measures) for one in found.recoveries if one.measures is not None]
     if measured:
         columns = ("vectors", "method", "token F1", "BLEU", "ROUGE-L", "exact", "cosine", "revealing")
@@ -92,7 +101,7 @@ def _inversion(found: Inversion, examples: int, reveal: bool) -> str:
                 (one.kind, str(one.true), str(one.given), _share(one.precision), _share(one.recall))
                 for one in best.measures.entities
             ]
-            text += f"\nEntities in the {best.method} texts; names found by {found.names_by}.\n\n"
+            text += f"\nEntities in the {best.method} texts; names found by {_plain(found.names_by)}.\n\n"
             text += _table(("kind", "true", "written", "precision", "recall"), kinds)
     shown = found.find("translated")
     if shown is not None and examples:
@@ -136,7 +145,7 @@ def _defences(found: Sequence[DefenceResult]) -> str:
         )
         for one in found
     ]
-    return f"## Defences\n\n{recommend(found)}\n\n{_table(columns, rows)}"
+    return f"## Defences\n\n{recommend(found)}\n\n{_plain(reader_line(found))}\n\n{_table(columns, rows)}"
 
 
 def estimate(value: Estimate | None) -> str:

@@ -15,7 +15,16 @@ from vec2vec.audit.report import charts
 from vec2vec.audit.report.grade import Grade, grade
 from vec2vec.audit.report.markdown import estimate, method_json
 from vec2vec.audit.report.style import STYLE
-from vec2vec.audit.report.wording import INVERSION, LIMITS, OWNER, READERS, leak_line, method_rows
+from vec2vec.audit.report.wording import (
+    LIMITS,
+    OWNER,
+    READERS,
+    fit_line,
+    inversion_line,
+    leak_line,
+    method_rows,
+    reader_line,
+)
 from vec2vec.audit.result import Audit
 from vec2vec.evaluate.metrics import Estimate
 
@@ -135,7 +144,7 @@ def _spaces(found: Audit) -> str:
     one, two = charts.spaces(found.picture, "the leak", f"the reference, {found.known}")
     return f"""<section><h2>The two spaces</h2>
 <p>Left, the leaked vectors and those of the reference as they are: two models, two separate clouds. Right, both in the
-shared latent that was found without a pair. Each picture is a t-SNE, which does not know which vector is whose:
+shared latent of the translator. Each picture is a t-SNE, which does not know which vector is whose:
 neighbourhoods count, distances do not.</p>
 <div class="pair"><div><h3>As they are</h3>{one}</div><div><h3>In the shared latent</h3>{two}</div></div></section>"""
 
@@ -177,7 +186,7 @@ def _attributes(found: Attributes) -> str:
 
 
 def _words(found: Inversion, examples: int, reveal: bool) -> str:
-    parts = [f"<h2>Words</h2><p>{_e(INVERSION)} {len(found.rows):,} rows.</p>"]
+    parts = [f"<h2>Words</h2><p>{_e(inversion_line(found))} {len(found.rows):,} rows.</p>"]
     measured = [(one, one.measures) for one in found.recoveries if one.measures is not None]
     if measured:
         parts.append(f"<div>{charts.inversion_bars(found)}</div>")
@@ -243,8 +252,8 @@ def _defences(found: Sequence[DefenceResult]) -> str:
     return f"""<section><h2>Defences</h2>
 <p class="say">{_e(recommend(found))}</p>
 <p>Each defence was attacked by somebody who holds nothing but the protected vectors ({found[0].rows:,} of them), and
-who fitted a translator on them from nothing. Leakage is the lift of attributes that is left, or else the top-1 of the
-translation. Hollow points: the attacker's own verdict was 'not aligned', so that he would not know what he has.</p>
+who fitted a translator on them from nothing. {_e(reader_line(found))}
+Hollow points: the attacker's own verdict was 'not aligned', so that he would not know what he has.</p>
 <div>{charts.defence_chart(found)}</div>
 {_fold("All figures", _table(columns, rows))}</section>"""
 
@@ -253,9 +262,8 @@ def _method(found: Audit) -> str:
     limits = "".join(f"<li>{_e(line)}</li>" for line in LIMITS)
     table = _table(("what", "value"), method_rows(found))
     return f"""<section><h2>Method</h2>
-<p>The reference was embedded with the known encoder. A translator from the leak's space to that of the known encoder
-was fitted on both sets of vectors, which share no text: no pair was used. Its verdict says, without labels, whether
-that worked. What the known space can read was then read off the translated vectors.</p>
+<p>The reference stands in the space of the known encoder. {_e(fit_line(found))} What the known space can read was then
+read off the translated vectors.</p>
 {_fold("How the grade is derived", GRADES)}
 {table}
 {_fold("All settings", f"<pre>{_e(method_json(found))}</pre>")}
@@ -267,11 +275,13 @@ GRADES = """<p>Each line of evidence gives a grade; the worst one counts.</p>
 </thead><tbody>
 <tr><td>texts: share that is revealing, less that of random vectors</td><td>0.5 or more</td><td>0.2 or more</td>
 <td>0.05 or more</td><td>less</td></tr>
-<tr><td>attributes: lift, if its interval leaves chance; without a ceiling, against perfect reading</td>
+<tr><td>attributes: what is left of the share that the texts themselves give, without what is told without looking;
+where they give little or are not known, against perfect reading</td>
 <td>0.9 or more</td><td>0.5 or more</td><td>0.2 or more</td><td>less</td></tr>
-<tr><td>translation: top-1 among 4,096, measured, if its interval leaves chance, or else expected</td>
+<tr><td>translation: top-1 among 4,096, measured, or else expected</td>
 <td></td><td>0.3 or more</td><td>0.05 or more</td><td>less</td></tr></tbody></table></div>
-<p>Where the spaces were not aligned there is no grade.</p>"""
+<p>A line counts only where its interval leaves what knows nothing: random vectors, chance, the same guesses on other
+rows. Among fewer than 4,096, top-1 is an upper bound. Where the spaces were not aligned there is no grade.</p>"""
 
 
 def _table(columns: Sequence[str], rows: Cells) -> str:

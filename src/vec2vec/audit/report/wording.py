@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from vec2vec.audit.defences import DefenceResult
+from vec2vec.audit.inversion.section import Inversion
 from vec2vec.audit.result import Audit
 
 OWNER = (
@@ -18,11 +22,6 @@ READERS = {
         "the translated vectors."
     ),
 }
-INVERSION = (
-    "Texts were recovered from the translated vectors by an inverter of the known encoder, which has seen neither them "
-    "nor their texts. Beside: from the native vectors of the true texts (the ceiling), and from random vectors that "
-    "look like those of the reference (the floor: what a text of the kind gives away by itself)."
-)
 LIMITS = (
     "That this attack reads little does not prove that another would. A larger leak, a reference more like it, known "
     "pairs, or a larger inverter read more.",
@@ -32,6 +31,48 @@ LIMITS = (
     "A recovered text may hold what the inverter learned from public texts. Whether a detail is true is not told by "
     "the text itself.",
 )
+
+
+def inversion_line(found: Inversion) -> str:
+    """How texts were recovered, and what stands beside."""
+    line = "For each translated vector, the texts of the reference whose vectors lie nearest were looked up."
+    if found.inverter is not None:
+        line = (
+            "Texts were recovered from the translated vectors by an inverter of the known encoder, which has seen "
+            "neither them nor their texts; beside, the nearest texts of the reference."
+        )
+    kinds = {one.vectors for one in found.recoveries}
+    beside = {
+        "native": "the native vectors of the true texts (the ceiling)",
+        "floor": "random vectors that look like those of the reference (the floor: what a text of the kind gives away "
+        "by itself)",
+    }
+    others = [words for kind, words in beside.items() if kind in kinds]
+    return line + (f" The same was done with {' and with '.join(others)}." if others else "")
+
+
+def fit_line(found: Audit) -> str:
+    """Where the translator comes from."""
+    if found.fitted:
+        return (
+            "A translator from the leak's space to that of the known encoder was fitted on both sets of vectors; which "
+            "of them belong together was neither known nor used. Its verdict says, without labels, whether that worked."
+        )
+    return (
+        "A translator from the leak's space to that of the known encoder was given; how it was fitted stands below, "
+        "and its verdict is of the vectors that it was fitted on."
+    )
+
+
+def reader_line(found: Sequence[DefenceResult]) -> str:
+    """What leakage is here."""
+    reader = found[0].reader
+    if reader is None:
+        return "Leakage is the top-1 of the translation."
+    return (
+        f"Leakage is what is left of attributes ({reader}): the share of what the texts themselves would give, "
+        "without what is told without looking."
+    )
 
 
 def leak_line(found: Audit) -> str:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -166,3 +168,39 @@ def test_progress_counts_rows(tmp_path: Path, source: Path) -> None:
         Doubling(), source, tmp_path / "out.npy", batch_rows=40, progress=lambda done, total: seen.append((done, total))
     )
     assert seen == [(40, 100), (80, 100), (100, 100)]
+
+
+@pytest.mark.parametrize(("dtype", "due"), [("float16", np.float16), ("float64", np.float64)])
+def test_the_numbers_can_be_of_another_kind(tmp_path: Path, source: Path, x: np.ndarray, dtype: Any, due: type) -> None:
+    translate_file(Doubling(), source, tmp_path / "out.npy", dtype=dtype)
+    out = np.load(tmp_path / "out.npy")
+    assert out.dtype == due
+    np.testing.assert_allclose(out, 2 * x[:, :3], rtol=1e-3)
+
+
+def test_what_was_said_of_the_encoder_goes_with_the_vectors_that_are_replaced(tmp_path: Path, source: Path) -> None:
+    out, beside = tmp_path / "out.npy", tmp_path / "out.npy.json"
+    for content, stays in (('{"identity": {}, "rows": 3}', False), ('{"mine": 1}', True), ("no json", True)):
+        out.write_text("old")
+        beside.write_text(content)
+        translate_file(Doubling(), source, out, force=True)
+        assert beside.exists() is stays
+
+
+def test_hidden_files_of_a_killed_run_are_removed(tmp_path: Path, source: Path) -> None:
+    old, new, other = (tmp_path / name for name in (".out.npy.0123abcd.tmp", ".out.npy.abcd0123.tmp", ".out.npy.x.tmp"))
+    for path in (old, new, other):
+        path.write_bytes(b"x" * 100)
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    translate_file(Doubling(), source, tmp_path / "out.npy")
+    assert not old.exists()
+    assert new.exists()  # another process may be about to write it
+    assert other.exists()
+    held = tmp_path / ".out.npy.00000000.tmp"
+    with open(held, "wb") as stream:
+        fcntl = pytest.importorskip("fcntl")
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        os.utime(held, (0, 0))
+        translate_file(Doubling(), source, tmp_path / "out.npy", force=True)
+        assert held.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import warnings
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vec2vec.errors import InputError, Vec2VecWarning
-from vec2vec.stores import BATCH_ROWS, atomic_file, check_output, open_sink, open_source, parse_uri
+from vec2vec.stores import BATCH_ROWS, OutputDtype, atomic_file, check_output, open_sink, open_source, parse_uri
 from vec2vec.vectors import Gate, OnBadRows
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def translate_file(
     on_bad_rows: OnBadRows = "error",
     batch_rows: int = BATCH_ROWS,
     force: bool = False,
+    dtype: OutputDtype = "float32",
     progress: Callable[[int, int], None] | None = None,
 ) -> TranslateReport:
     """Translate every vector of a file, in order, with its ids and other columns where the output format holds them.
@@ -69,7 +71,9 @@ def translate_file(
     batch_rows : int
         Rows held in memory at once.
     force : bool
-        Replace an output that exists.
+        Replace an output that exists, and with it what was said of it in ``OUTPUT.json`` by `vec2vec.embed_file`.
+    dtype : {"float32", "float16", "float64", "bfloat16"}
+        Of the values in the file, see `vec2vec.stores.open_sink`. They are computed in float32.
     progress : callable of (rows done, rows in all), optional
 
     Raises
@@ -98,7 +102,9 @@ def translate_file(
         check_output(sidecar, force=force)
     with (
         ExitStack() as after,  # the sidecar takes its place after the output does, and only if that goes well
-        open_sink(output, width=translator.width(target), like=vectors, rows=vectors.rows, force=force) as sink,
+        open_sink(
+            output, width=translator.width(target), like=vectors, rows=vectors.rows, force=force, dtype=dtype
+        ) as sink,
     ):
         for batch in vectors.batches(batch_rows):
             good = gate.check(batch)
@@ -114,6 +120,8 @@ def translate_file(
             stream.flush()  # a full disk shows now, before the output takes its place
     if force and not skipped:
         sidecar.unlink(missing_ok=True)  # it belongs to the output that was replaced
+    if force:
+        _forget_encoder(sink.path)
     return TranslateReport(
         rows=sink.rows_written,
         skipped=len(skipped),
@@ -121,6 +129,17 @@ def translate_file(
         seconds=time.perf_counter() - started,
         sidecar=sidecar if skipped else None,
     )
+
+
+def _forget_encoder(output: Path) -> None:
+    """Remove what `vec2vec.embed_file` said beside a file that is replaced now: its vectors are another model's."""
+    path = output.with_name(f"{output.name}.json")
+    try:
+        tree = json.loads(path.read_bytes())
+    except (OSError, ValueError):  # there is none, or it is something else
+        return
+    if isinstance(tree, dict) and "identity" in tree:
+        path.unlink()
 
 
 def sidecar_path(output: str | os.PathLike[str]) -> Path:

@@ -19,7 +19,8 @@ OnBadRows = Literal["error", "skip", "keep"]
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
 
-WHAT_TO_DO = "repair it, or leave such rows out with --on-bad-rows skip (on_bad_rows='skip' in Python)"
+REPAIR = "repair it, or remove the row (on both sides, where they are row by row)"
+SKIP_OR_REPAIR = "repair it, or leave such rows out with --on-bad-rows skip (on_bad_rows='skip' in Python)"
 # marks a column that holds each value as JSON, null where the record lacks the key: what .jsonl gives, without loss
 JSON_TEXT = {b"vec2vec": b"json"}
 ID_COLUMNS = ("id", "_id", "ids", "uid", "uuid", "doc_id", "key")
@@ -51,16 +52,19 @@ class VectorBatch:
 
         Raises
         ------
-        InputError : there are no columns, or a string in this one is not UTF-8
+        InputError : there are no columns, or a value in this one cannot be read: a string that is not UTF-8, a time
+            beyond what Python has
         """
         if self.columns is None:
             raise InputError(f"there is no column '{name}': the source has no columns")
         column = self.columns.column(name)
+        column = without_nanoseconds(column)
         try:
             values: list[Any] = column.to_pylist()
-        except UnicodeDecodeError as error:
+        except (ValueError, OverflowError) as error:
             row = next(int(row) for row, value in zip(self.rows, column, strict=True) if not _is_readable(value))
-            raise InputError(f"row {row} (counted from 0): its '{name}' is not UTF-8; repair it") from error
+            why = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"cannot be read ({one_line(error)})"
+            raise InputError(f"row {row} (counted from 0): its '{name}' {why}; repair it") from error
         if is_json_text(self.columns.schema.field(name)):
             return [None if text is None else json.loads(text) for text in values]
         return values
@@ -90,6 +94,7 @@ class Gate:
     on_bad_rows : what to do with a row that has a NaN or infinite value (float32 is what counts: 1e300 is infinite
         there), is all zero, or is malformed. "error" raises; "skip" drops it; "keep" lets it pass as it is (a row
         that could not be read is then NaN). Whatever the choice, `bad` lists it.
+    remedy : what the error says to do
 
     Attributes
     ----------
@@ -97,12 +102,20 @@ class Gate:
     seen : the number of rows so far, bad ones included
     """
 
-    def __init__(self, name: str, *, width: int | None = None, on_bad_rows: OnBadRows = "error") -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        width: int | None = None,
+        on_bad_rows: OnBadRows = "error",
+        remedy: str = SKIP_OR_REPAIR,
+    ) -> None:
         if on_bad_rows not in ("error", "skip", "keep"):
             raise InputError(f"on_bad_rows is {on_bad_rows!r}; it can be 'error', 'skip' or 'keep'")
         self.name = name
         self.width = width
         self.on_bad_rows = on_bad_rows
+        self.remedy = remedy
         self.bad: list[BadRow] = []
         self.seen = 0
 
@@ -130,7 +143,7 @@ class Gate:
             more = f" (and {len(found) - 1} more of the rows read so far)" if len(found) > 1 else ""
             raise InputError(
                 f"{self.name}: row {found[0].row} (counted from 0) is no usable vector: {found[0].reason}{more}; "
-                f"{WHAT_TO_DO}"
+                f"{self.remedy}"
             )
         return batch if self.on_bad_rows == "keep" else _drop(batch, reasons)
 
@@ -194,7 +207,7 @@ def check_vectors(
         raise InputError(f"{name}: holds {array.dtype} values, expected float16, float32, float64 or integers")
     if array.shape[1] == 0:
         raise InputError(f"{name}: its rows have width 0")
-    gate = Gate(name, width=width, on_bad_rows=on_bad_rows)
+    gate = Gate(name, width=width, on_bad_rows=on_bad_rows, remedy=REPAIR)
     checked = gate.check(VectorBatch(as_float32(array), np.arange(len(array), dtype=np.int64))).vectors
     if len(checked):
         gate.finish()
@@ -316,10 +329,23 @@ def _ids(batch: VectorBatch, positions: list[int]) -> dict[int, Any]:
     return dict(zip(positions, values, strict=True))
 
 
+def without_nanoseconds(column: Any) -> Any:
+    """A column of pyarrow; times of nanoseconds, which Python lacks, as strings, and durations as their number."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if not pa.types.is_temporal(kind) or getattr(kind, "unit", None) != "ns":
+        return column
+    if pa.types.is_duration(kind):
+        return column.cast(pa.int64())
+    return pc.replace_substring(column.cast(pa.string()), " ", "T")
+
+
 def _is_readable(value: Any) -> bool:
-    """Whether a value of pyarrow has no string that is not UTF-8."""
+    """Whether Python can hold a value of pyarrow."""
     try:
         value.as_py()
-    except UnicodeDecodeError:
+    except (ValueError, OverflowError):  # a string that is not UTF-8; a time out of range
         return False
     return True

@@ -128,6 +128,11 @@ def test_from_texts_to_the_report_with_a_trained_inverter(world, tmp_path):
     )
     assert run.exit_code == 0, run.output
     lines = [json.loads(line) for line in texts_out.read_text().splitlines()]
+    own = tmp_path / "vectors.jsonl"
+    own.write_text('{"vector": [' + ", ".join(["0.5"] * encoder.width) + "]}\n")
+    run = runner.invoke(app, ["inverter", "invert", str(inverter), str(own), "--out", str(own), "--force"])
+    assert (run.exit_code, "is the input itself" in run.stderr) == (2, True)
+    assert "vector" in own.read_text()
     assert [line["row"] for line in lines] == [0, 1]
     assert all(line["text"] for line in lines)
 

@@ -144,6 +144,7 @@ def test_evaluate(tmp_path: Path, bad: tuple[str, str], translator: Path) -> Non
     np.save(tmp_path / "good.npy", vectors(seed=1))
     result = runner.invoke(app, ["evaluate", str(translator), uri, str(tmp_path / "good.npy")])
     assert_one_line_error(result, uri.partition("::")[0], message)
+    assert "--on-bad-rows" not in result.stderr  # there is no such option here
 
 
 def test_fit_on_one_row(tmp_path: Path) -> None:
@@ -225,6 +226,10 @@ def test_a_full_disk(tmp_path: Path, translator: Path) -> None:
         (0o500, ["translate", "TRANSLATOR", "HERE/x.npy", "--out", "HERE/closed/out.npy"]),
         (0o000, ["evaluate", "TRANSLATOR", "HERE/x.npy", "HERE/closed/x.npy"]),
         (0o000, ["inspect", "HERE/closed"]),
+        (
+            0o500,
+            ["audit", "HERE/x.npy", "--encoder=e", "--reference=HERE/y.npy", "--scope=s", "--out", "HERE/closed/r"],
+        ),
     ],
 )
 def test_a_closed_folder(tmp_path: Path, translator: Path, mode: int, args: list[str]) -> None:

@@ -95,9 +95,14 @@ def test_tokens_without_a_tokenizer(file: Path, tmp_path: Path) -> None:
     assert_one_line_error(result, "--max-tokens needs --tokenizer")
 
 
-@pytest.mark.parametrize("options", [["--held-out", "0.2"], ["--held-out-rows", "5"]])
+@pytest.mark.parametrize("options", [["--held-out", "0.2"], ["--held-out-rows", "5"], ["--format", "jsonl"]])
 def test_options_of_a_split_without_one(file: Path, tmp_path: Path, options: list[str]) -> None:
     assert_one_line_error(run(file, *options, "--out", tmp_path / "out.jsonl"), "go with --split-unpaired")
+
+
+def test_a_part_of_a_split_is_the_hubs(file: Path, tmp_path: Path) -> None:
+    result = run(f"{file}::body", "--split", "train[:10]", "--out", tmp_path / "out.jsonl")
+    assert_one_line_error(result, "which only a hub dataset has", "--limit")
 
 
 def test_a_share_that_is_none(file: Path, tmp_path: Path) -> None:

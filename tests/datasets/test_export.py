@@ -75,6 +75,9 @@ def test_a_split_without_a_held_out_set(file: Path, tmp_path: Path) -> None:
     assert names(tmp_path / "out") == ["corpus.json", "source.parquet", "target.parquet"]
     assert set(done.rows) == {"source", "target"}
     assert sum(done.rows.values()) == 360
+    with pytest.raises(InputError, match="held_out_rows is 5, and nothing is held out"):
+        write_split(open_corpus(file), tmp_path / "other", held_out=0, held_out_rows=5)
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_parquet_has_typed_columns(file: Path, tmp_path: Path) -> None:

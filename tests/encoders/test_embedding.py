@@ -385,6 +385,39 @@ def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path, static: 
     assert (tmp_path / "out" / "thesis.txt").read_text() == "years of work"
 
 
+def test_a_run_that_ends_as_it_puts_the_file_in_place_goes_on(
+    tmp_path: Path, static: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = write_jsonl(tmp_path / "in.jsonl"), tmp_path / "out.npz"
+    replace, names = os.replace, []
+
+    def end(temporary: Path, path: Path) -> None:
+        names.append(Path(path).name)
+        if names[-1].startswith("out.npz"):
+            raise KeyboardInterrupt
+        replace(temporary, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", end)
+        with pytest.raises(KeyboardInterrupt):
+            embed_file(source, out, static)
+    assert names[-1] == "out.npz"
+    assert not out.exists()
+    assert not Path(f"{out}.json").exists()
+    static.seen.clear()
+    embed_file(source, out, static)
+    assert static.seen == []
+    assert json.loads(Path(f"{out}.json").read_text())["rows"] == 120
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+@pytest.mark.parametrize("name", [b"caf\xe9.parquet", b"caf\xe9"])
+def test_an_output_whose_name_is_not_utf8(tmp_path: Path, static: Counting, name: bytes) -> None:
+    source, out = write_jsonl(tmp_path / "in.jsonl"), tmp_path / os.fsdecode(name)
+    assert embed_file(source, out, static).rows == 120
+    assert open_source(out).rows == 120
+
+
 def test_an_output_that_exists(tmp_path: Path, static: Counting) -> None:
     source = write_jsonl(tmp_path / "in.jsonl")
     (tmp_path / "out.npy").write_text("mine")

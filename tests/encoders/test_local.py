@@ -137,6 +137,22 @@ def test_another_maximum_than_the_tables_is_warned_of(models: Path) -> None:
         SentenceTransformerEncoder(Located("bge", models / "cls", "r", card), EncoderOptions())
 
 
+def test_static_keeps_to_its_threads(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
+    encoder = get_encoder(str(models / "static"), threads=1)
+    seen: list[tuple[int, str | None]] = []
+    inner = encoder.model.encode
+
+    def spied(*args: Any, **options: Any) -> Any:
+        seen.append((torch.get_num_threads(), os.environ.get("TOKENIZERS_PARALLELISM")))
+        return inner(*args, **options)
+
+    monkeypatch.setattr(encoder.model, "encode", spied)
+    encode(encoder, TEXTS)
+    assert seen == [(1, "false")]
+    assert "TOKENIZERS_PARALLELISM" not in os.environ
+
+
 def test_static_width_is_checked(models: Path) -> None:
     with pytest.raises(InputError, match="16 dimensions, the registry says 256"):
         StaticEncoder(Located("potion", models / "static", "r", ENCODERS["potion"]), EncoderOptions())

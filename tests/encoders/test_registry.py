@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vec2vec.encoders import ENCODERS, EncoderCard, get_encoder
-from vec2vec.encoders.registry import BY_ID, PROMPTS, find_card
+from vec2vec.encoders.registry import BY_ID, find_card
 from vec2vec.errors import ConfigError
 
 CARDS = pytest.mark.parametrize("card", ENCODERS.values(), ids=ENCODERS)
@@ -79,7 +79,6 @@ def test_ids_are_distinct_and_found() -> None:
     ],
 )
 def test_prefixes_are_those_of_the_cards(name: str, prompt: str, prefix: str) -> None:
-    assert prompt in PROMPTS
     assert ENCODERS[name].prefix(prompt) == prefix
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,14 @@ def test_parquet_of_something_else(tmp_path: Path, column: pa.Array, message: st
     pq.write_table(pa.table({"v": column}), tmp_path / "x.parquet")
     with pytest.raises(InputError, match=message):
         open_source(f"{tmp_path}/x.parquet::v")
+
+
+def test_parquet_lists_of_integers_are_found_where_there_are_no_others(tmp_path: Path) -> None:
+    integers = pa.array([[1, 2], [3, 4]], pa.list_(pa.int8()))
+    pq.write_table(pa.table({"id": ["a", "b"], "v": integers}), tmp_path / "x.parquet")
+    np.testing.assert_array_equal(open_source(tmp_path / "x.parquet").take([0, 1]), [[1, 2], [3, 4]])
+    pq.write_table(pa.table({"tokens": integers, "v": [[0.5], [1.0]]}), tmp_path / "y.parquet")
+    assert open_source(tmp_path / "y.parquet").key == "v"
 
 
 def test_parquet_with_several_vector_columns(tmp_path: Path) -> None:
@@ -252,6 +261,16 @@ def test_jsonl_key_that_is_not_utf8(tmp_path: Path, suffix: str) -> None:
     assert open_source(tmp_path / f"out.{suffix}").rows == 1
 
 
+def test_jsonl_whose_first_vectors_are_missing(tmp_path: Path) -> None:
+    rows = [{"id": i, "v": None} for i in range(250)] + [{"id": 250, "v": [1.0, 2.0]}, {"id": 251, "v": [3.0, 4.0]}]
+    write_lines(tmp_path / "x.jsonl", *rows)
+    for uri in ("x.jsonl", "x.jsonl::v"):
+        source = open_source(f"{tmp_path}/{uri}")
+        assert (source.key, source.width, source.rows) == ("v", 2, 252)
+        np.testing.assert_array_equal(source.take([250, 251]), [[1, 2], [3, 4]])
+    assert len(copy(tmp_path / "x.jsonl", tmp_path / "out.jsonl").bad) == 250
+
+
 def test_jsonl_key_of_something_else(tmp_path: Path) -> None:
     write_lines(tmp_path / "x.jsonl", {"text": "a", "v": [1.0]})
     with pytest.raises(InputError, match="holds a string, expected a list of numbers"):
@@ -280,6 +299,34 @@ def test_parquet_to_jsonl(tmp_path: Path) -> None:
         {"id": 1, "when": "2020-01-02", "v": [1.5, 2], "blob": "AAE=", "price": "1.50"},
         {"id": 2, "when": None, "v": [3, 4], "blob": None, "price": "1.50"},
     ]
+
+
+def test_parquet_times_to_jsonl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)  # pyarrow would make times of nanoseconds with it
+    columns = {
+        "at": pa.array([123, None], pa.timestamp("ns")),
+        "clock": pa.array([123_456_789, 0], pa.time64("ns")),
+        "took": pa.array([5, 6], pa.duration("ns")),
+        "day": pa.array([0, 1_600_000_000], pa.timestamp("s")),
+        "v": [[1.0], [2.0]],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "in.parquet")
+    copy(tmp_path / "in.parquet", tmp_path / "out.jsonl")
+    first, second = read_lines(tmp_path / "out.jsonl")
+    assert first["at"] == "1970-01-01T00:00:00.000000123"
+    assert second["at"] is None
+    assert first["clock"] == "00:00:00.123456789"
+    assert (first["took"], second["took"]) == (5, 6)
+    assert second["day"] == "2020-09-13T12:26:40"
+
+
+def test_parquet_time_beyond_python(tmp_path: Path) -> None:
+    infinity = pa.array([0, 9_223_371_331_200_000_000], pa.timestamp("us"))
+    pq.write_table(pa.table({"at": infinity, "v": [[1.0], [2.0]]}), tmp_path / "in.parquet")
+    with pytest.raises(InputError, match=r"in\.parquet::v: row 1 \(counted from 0\): its 'at' cannot be read \(date"):
+        copy(tmp_path / "in.parquet", tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
+    copy(tmp_path / "in.parquet", tmp_path / "out.parquet")
 
 
 @pytest.mark.parametrize("encoded", [False, True])

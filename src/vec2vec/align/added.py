@@ -26,7 +26,7 @@ from vec2vec.errors import ConfigError, DimensionError, InputError
 from vec2vec.networks import Network, network_from, seeded
 from vec2vec.preprocess import Preprocessor
 from vec2vec.translator import NetworkSpace, Space, Translator
-from vec2vec.vectors import Float32
+from vec2vec.vectors import REPAIR, Float32
 from vec2vec.verdict import LABELS, Verdict
 
 Vectors = npt.ArrayLike | str | os.PathLike[str]
@@ -212,7 +212,7 @@ def _spaces(network: Network, names: list[str], natives: list[Preprocessor]) -> 
 
 
 def _rows(vectors: Vectors, most: int, seed: int) -> Rows:
-    side = draw_side(open_side(vectors, "vectors"), most, seed, "error")
+    side = draw_side(open_side(vectors, "vectors"), most, seed, "error", REPAIR)
     return Rows.of(side.vectors, Preprocessor.fit(side.vectors))
 
 

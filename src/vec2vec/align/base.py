@@ -143,12 +143,14 @@ class Method:
     function : the name, there, of its ``(source, target, config, *, seed, progress, device)`` that gives
         a `LinearFit` or a `SpaceFit`
     pairs : it uses known pairs: its function also takes ``pairs=(a, b)``
+    trains : it trains networks, whose losses are in the history
     """
 
     module: str
     config: str
     function: str = "fit"
     pairs: bool = False
+    trains: bool = False
 
     def load(self) -> tuple[type[FitConfig], Callable[..., LinearFit | SpaceFit]]:
         """The settings' class and the function, imported now."""
@@ -158,7 +160,7 @@ class Method:
 
 METHODS: dict[str, Method] = {
     "sinkhorn": Method("vec2vec.align.sinkhorn", "SinkhornConfig"),
-    "vec2vec": Method("vec2vec.align.adversarial", "Vec2VecConfig"),
+    "vec2vec": Method("vec2vec.align.adversarial", "Vec2VecConfig", trains=True),
     "mini": Method("vec2vec.align.mini", "MiniConfig"),
     "few-pairs": Method("vec2vec.align.few_pairs", "FewPairsConfig", pairs=True),
     "procrustes": Method("vec2vec.align.paired", "ProcrustesConfig", "fit_procrustes", pairs=True),

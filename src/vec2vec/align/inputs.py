@@ -12,7 +12,18 @@ import numpy.typing as npt
 
 from vec2vec.errors import DimensionError, InputError
 from vec2vec.stores import RowSource, draw_sample, open_source
-from vec2vec.vectors import BadRow, Float32, Gate, Int64, OnBadRows, VectorBatch, as_float32, check_vectors, row_keys
+from vec2vec.vectors import (
+    SKIP_OR_REPAIR,
+    BadRow,
+    Float32,
+    Gate,
+    Int64,
+    OnBadRows,
+    VectorBatch,
+    as_float32,
+    check_vectors,
+    row_keys,
+)
 
 Vectors = npt.ArrayLike | str | os.PathLike[str]
 MIN_ROWS = 10
@@ -103,14 +114,14 @@ def refuse_the_same(source: RowSource, target: RowSource) -> None:
         raise InputError(f"{source.uri}: source and target are the same vectors: a fit needs those of two models")
 
 
-def draw_side(source: RowSource, rows: int, seed: int, on_bad_rows: OnBadRows) -> Side:
-    """At most `rows` rows of a side, drawn uniformly.
+def draw_side(source: RowSource, rows: int, seed: int, on_bad_rows: OnBadRows, remedy: str = SKIP_OR_REPAIR) -> Side:
+    """At most `rows` rows of a side, drawn uniformly; `remedy` is what an error says to do.
 
     Raises
     ------
     InputError : bad rows under "error", or too few rows
     """
-    sample = draw_sample(source, rows, seed, on_bad_rows)
+    sample = draw_sample(source, rows, seed, on_bad_rows, remedy)
     if len(sample.vectors) < MIN_ROWS:
         raise InputError(
             f"{source.uri}: has {len(sample.vectors):,} usable rows: a fit needs {MIN_ROWS} at least, and 1,000 to be "

@@ -35,7 +35,7 @@ from vec2vec.audit.inversion.section import Inversion, Tools, invert, print_noth
 from vec2vec.audit.known import Known, Say, Words
 from vec2vec.audit.result import Audit, Picture, TranslationScores
 from vec2vec.audit.settings import AuditSettings, make_audit_settings
-from vec2vec.encoders import Encoder, get_encoder
+from vec2vec.encoders import Encoder, get_encoder, is_endpoint
 from vec2vec.errors import ConfigError, DimensionError, InputError, Vec2VecWarning
 from vec2vec.stores.base import listed
 from vec2vec.translator import Translator
@@ -249,7 +249,11 @@ class _Run:
                 raise InputError(f"{reference.name}: has no vectors, and no encoder is given to embed its texts with")
             name = "known" if translator is None else translator.direction(*spaces)[1]
             return Known(name, int(reference.vectors.shape[1]))
-        made = get_encoder(encoder, threads=self.threads) if isinstance(encoder, str) else encoder
+        if isinstance(encoder, str):
+            here = {} if self.threads is None or is_endpoint(encoder) else {"threads": self.threads}
+            made = get_encoder(encoder, **here)
+        else:
+            made = encoder
         return Known(made.identity.encoder, made.width, made, self.cache)
 
     def _vectors(self, known: Known, reference: Reference) -> tuple[Float32, Reference]:

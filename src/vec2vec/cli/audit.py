@@ -194,11 +194,12 @@ def _scope(scope: str | None) -> str:
 def _check_out(out: Path, *, force: bool) -> None:
     """Fail before the work, where the report cannot be written."""
     from vec2vec.stores import check_output
+    from vec2vec.stores.atomic import check_parent
 
     if out.is_file():
         raise OutputError(f"{out} is a file: --out needs the name of a folder")
-    if not out.exists() and not out.parent.is_dir():
-        raise OutputError(f"the folder {out.parent} does not exist: create it first, or choose another --out")
+    if not out.exists():
+        check_parent(out)
     if out.is_dir():
         for name in ("report.html", "report.json", "report.md"):
             check_output(out / name, force=force)

@@ -90,7 +90,9 @@ def corpus(
     config: Annotated[str | None, typer.Option(help="Configuration of a hub dataset.")] = None,
     revision: Annotated[str | None, typer.Option(help="Revision of a hub dataset.")] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Read a hub dataset without storing it.")] = False,
-    format: Annotated[Format, typer.Option(help="Of the files of --split-unpaired.")] = Format.parquet,
+    format: Annotated[
+        Format | None, typer.Option(help="Of the files of --split-unpaired; parquet by default.", show_default=False)
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is in --out.")] = False,
 ) -> None:
     """Write a corpus into a file, or into the sets that an unpaired fit and its evaluation need.
@@ -103,8 +105,8 @@ def corpus(
         return
     if corpus is None or out is None:
         raise typer.BadParameter("name a CORPUS, and where it goes: --out (see --list and --help)")
-    if not split_unpaired and (held_out is not None or held_out_rows is not None):
-        raise ConfigError("--held-out and --held-out-rows go with --split-unpaired")
+    if not split_unpaired and any(one is not None for one in (held_out, held_out_rows, format)):
+        raise ConfigError("--held-out, --held-out-rows and --format go with --split-unpaired")
     if max_tokens is not None and tokenizer is None:
         raise ConfigError(
             "--max-tokens needs --tokenizer, since tokens differ from model to model: name the encoder's, or whitespace"
@@ -139,7 +141,7 @@ def corpus(
                 held_out_rows=held_out_rows,
                 seed=seed,
                 preparation=preparation,
-                format=format.value,
+                format=(format or Format.parquet).value,
                 force=force,
                 progress=progress,
             )

@@ -197,7 +197,7 @@ def _sources(report: Any) -> str:
 def encoders(
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
-    """List the encoders that are known by name, with their conventions and where these were taken from."""
+    """List the encoders that are known by name, with their conventions; with --json, where these were taken from."""
     from vec2vec.encoders.registry import ENCODERS
 
     if as_json:
@@ -219,9 +219,10 @@ def encoders(
         return
     from rich.table import Table
 
-    table = Table("name", "id", "dimensions", "pooling", "tokens", "prefixes (query; document)", "licence")
+    table = Table("name", "dimensions", "pooling", "tokens", "prefixes (query; document)", "licence")
+    table.add_column("id", overflow="fold")
     for name, card in ENCODERS.items():
         prefixes = "; ".join(repr(card.prefix(kind)) for kind in ("query", "document")) if card.prompts else ""
         pooling = f"{card.pooling}, norm 1" if card.normalize else card.pooling
-        table.add_row(name, card.id, str(card.dimensions), pooling, f"{card.max_tokens:,}", prefixes, card.licence)
+        table.add_row(name, str(card.dimensions), pooling, f"{card.max_tokens:,}", prefixes, card.licence, card.id)
     result_console().print(table)

@@ -96,13 +96,22 @@ def fit(
     own = {"method": method, "init": init, "restarts": restarts}
     options |= {key: value for key, value in own.items() if value is not None}
 
+    from vec2vec.align import METHODS
     from vec2vec.align import fit as fit_spaces
     from vec2vec.artifact import check_folder
     from vec2vec.stores import check_output
+    from vec2vec.stores.atomic import refuse_input
 
     check_folder(out, force=force)
-    if on_bad_rows is not BadRows.error:
-        check_output(sidecar, force=force)
+    beside = [sidecar] if on_bad_rows is not BadRows.error else []
+    if method in METHODS and METHODS[method].trains:
+        from vec2vec.align.adversarial.chart import history_paths
+
+        beside += history_paths(out)
+    for path in beside:
+        for given in (source, target):
+            refuse_input(path, given)
+        check_output(path, force=force)
     with fit_progress() as progress:
         found = fit_spaces(
             source,
@@ -133,6 +142,8 @@ def fit(
 def save(found: Fit, out: Path, sidecar: Path, *, force: bool) -> None:
     """Write the translator and, where rows were skipped, the list of them: a JSON object a line, with the ``input``.
 
+    The history of a training goes beside it, see `vec2vec.align.adversarial.chart.save_history`.
+
     The list takes its place after the translator does, and only if that goes well.
 
     Raises
@@ -151,6 +162,6 @@ def save(found: Fit, out: Path, sidecar: Path, *, force: bool) -> None:
     if any(entry.get("stage") == "training" for entry in found.history):
         from vec2vec.align.adversarial.chart import save_history
 
-        save_history(found.history, out)
+        save_history(found.history, out, force=force)
     if force and not found.skipped:
         sidecar.unlink(missing_ok=True)  # it belongs to the translator that was replaced

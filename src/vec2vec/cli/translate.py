@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Annotated
 
 import typer
@@ -18,6 +19,15 @@ vec2vec translate translator dump.parquet::embedding --out translated.parquet::e
 vec2vec translate translator native.npy --out back.npy --reverse"""
 
 
+class Dtype(str, Enum):
+    """The choices of ``--dtype``."""
+
+    float32 = "float32"
+    float16 = "float16"
+    bfloat16 = "bfloat16"
+    float64 = "float64"
+
+
 def translate(
     translator: Annotated[str, typer.Argument(metavar="TRANSLATOR", help="Folder of a translator, or a hub id.")],
     input: Annotated[str, typer.Argument(metavar="INPUT", help=f"The vectors: {A_STORE}.")],
@@ -30,6 +40,9 @@ def translate(
         typer.Option(help="Rows that are not finite or all-zero: stop, leave out and list in a sidecar, or pass on."),
     ] = BadRows.error,
     batch_rows: Annotated[int, typer.Option(min=1, help="Rows held in memory at once.")] = 8192,
+    dtype: Annotated[
+        Dtype, typer.Option(help="Of the numbers in the output; bfloat16 in .safetensors only.")
+    ] = Dtype.float32,
     force: Annotated[bool, typer.Option("--force", help="Replace the output file.")] = False,
 ) -> None:
     """Translate a file of vectors. Row order, ids and the other columns are kept; memory stays constant."""
@@ -46,6 +59,7 @@ def translate(
             reverse=reverse,
             on_bad_rows=on_bad_rows.value,
             batch_rows=batch_rows,
+            dtype=dtype.value,
             force=force,
             progress=progress,
         )

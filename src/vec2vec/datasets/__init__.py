@@ -84,7 +84,7 @@ def open_corpus(
     Raises
     ------
     InputError : a file or dataset that is missing, unreachable, unreadable, damaged or empty; a column that is missing
-        or not to be told
+        or not to be told; a part of a split that is not of the hub
     MissingExtraError : a hub dataset without the `datasets` library
     """
     text = os.fspath(uri)
@@ -113,6 +113,11 @@ def open_corpus(
             raise InputError(_unknown(place))
         refuse_hub_settings(text, config, revision, stream)
         source = open_file(file)
+    if split is not None and "[" in split and not isinstance(source, HubDataset):
+        raise InputError(
+            f"{text}: of its split a part is asked for, {split!r}, which only a hub dataset has; name the split "
+            "alone, and take a part of it by --limit (Preparation.limit in Python)"
+        )
     return Corpus(
         source,
         _columns(source, column, id_column, label_column, split_column),

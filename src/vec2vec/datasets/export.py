@@ -19,7 +19,7 @@ from vec2vec.datasets.hub import SCHEME
 from vec2vec.datasets.sequences import Cutter, cut_records
 from vec2vec.datasets.unpaired import HASH, HELD_OUT, NORMAL_FORM, SETS, SOURCE, TARGET, Splitter, deduplicate
 from vec2vec.errors import InputError, OutputError
-from vec2vec.stores.atomic import AtomicFile, atomic_folder, check_output, check_parent, writing
+from vec2vec.stores.atomic import AtomicFile, atomic_folder, check_output, check_parent, refuse_input, writing
 
 FORMAT = "vec2vec-corpus"
 FORMAT_VERSION = 1
@@ -115,8 +115,7 @@ def write_corpus(
     if path.suffix.lower() not in SUFFIXES:
         raise OutputError(f"{path}: a corpus that is not split is written to one file, {' or '.join(SUFFIXES)}")
     sidecar = path.with_name(path.name + ".json")
-    if path.exists() and Path(corpus.name).exists() and path.samefile(corpus.name):
-        raise OutputError(f"{path}: is the input itself; choose another name for the output")
+    refuse_input(path, corpus.name)
     for file in (path, sidecar):
         check_output(file, force=force)
     done = _Pass(corpus, preparation or Preparation(), Splitter(seed, 0), {ALL: rows}, progress)
@@ -164,9 +163,11 @@ def write_split(
 
     Raises
     ------
-    InputError : see `Corpus.records`; or a set would be empty
+    InputError : see `Corpus.records`; or a set would be empty; or `held_out_rows` where nothing is held out
     OutputError : the folder exists, holds the corpus itself, or cannot be written
     """
+    if held_out_rows is not None and held_out == 0:
+        raise InputError(f"held_out_rows is {held_out_rows}, and nothing is held out: held_out is 0")
     splitter = Splitter(seed, held_out)
     most = {SOURCE: rows, TARGET: rows} | ({HELD_OUT: held_out_rows} if held_out > 0 else {})
     done = _Pass(corpus, preparation or Preparation(), splitter, most, progress)

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, cast
 from vec2vec.datasets.base import Fault, Row, TextSource, check_column
 from vec2vec.errors import InputError
 from vec2vec.stores.base import check_input, check_repeated, reading, window_rows
-from vec2vec.vectors import one_line
+from vec2vec.vectors import one_line, without_nanoseconds
 
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet", ".txt")
 TEXT = "text"  # the one column of a .txt
@@ -283,11 +283,12 @@ def is_text(kind: Any) -> bool:
 
 
 def cells_of(column: Any) -> list[Any]:
-    """The values of a column; a Fault in place of a string that is not UTF-8."""
+    """The values of a column; a Fault in place of one that Python cannot hold, such as a string that is not UTF-8."""
+    column = without_nanoseconds(column)
     try:
         values: list[Any] = column.to_pylist()
         return values
-    except UnicodeDecodeError:
+    except (ValueError, OverflowError):
         return [_cell(value) for value in column]
 
 
@@ -296,3 +297,5 @@ def _cell(value: Any) -> Any:
         return value.as_py()
     except UnicodeDecodeError as error:
         return Fault(NOT_UTF8, one_line(error))
+    except (ValueError, OverflowError) as error:
+        return Fault("a value cannot be read", one_line(error))

@@ -48,7 +48,7 @@ def get_encoder(name: str, **options: Any) -> Encoder:
 
 def load_encoder(name: str, options: EncoderOptions) -> Encoder:
     """`get_encoder` with options that are checked already."""
-    if name.startswith(("http://", "https://", "openai:")) or options.base_url is not None:
+    if is_endpoint(name) or options.base_url is not None:
         return _endpoint(name, options)
     from vec2vec.encoders.locate import locate
 
@@ -60,6 +60,11 @@ def load_encoder(name: str, options: EncoderOptions) -> Encoder:
     from vec2vec.encoders.local import SentenceTransformerEncoder
 
     return SentenceTransformerEncoder(located, options)
+
+
+def is_endpoint(name: str) -> bool:
+    """Whether an encoder of this name runs elsewhere: it takes no threads and no device."""
+    return name.startswith(("http://", "https://", "openai:"))
 
 
 def _endpoint(name: str, options: EncoderOptions) -> Encoder:

@@ -7,6 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -389,11 +390,12 @@ class _Target:
 
     def refuse_input(self, name: str) -> None:
         """Raises OutputError if the input is the output, or lies in it."""
+        from vec2vec.stores.atomic import refuse_input
+
         given = Path(name)
         if not given.exists():
             return
-        if self.path.exists() and self.path.samefile(given):
-            raise OutputError(f"{self.path}: is the input itself; choose another name for the output")
+        refuse_input(self.path, given)
         if {self.path.resolve(), self.parts.resolve()} & set(given.resolve().parents):
             raise OutputError(f"{self.path}: has the input in it; choose another name for the output")
 
@@ -426,15 +428,19 @@ class _Target:
         metadata = embedding_metadata(parts.identity)
         with_columns = self.path.suffix.lower() in COLUMN_SUFFIXES
         start = 0
-        with open_sink(self.uri, width=parts.identity.dimensions, rows=parts.rows, force=force) as sink:
+        with (
+            ExitStack() as after,  # the sidecar takes its place after the output does, and only if that goes well
+            open_sink(self.uri, width=parts.identity.dimensions, rows=parts.rows, force=force) as sink,
+        ):
             for columns, vectors in parts.tables():
                 columns = columns.replace_schema_metadata(metadata) if with_columns else None
                 sink.write(VectorBatch(vectors, np.arange(start, start + len(vectors)), columns))
                 start += len(vectors)
             if self.path.suffix.lower() != ".parquet":
-                with atomic_file(self.sidecar, force=force) as stream:
-                    tree = json.loads(next(iter(metadata.values())))
-                    stream.write(json.dumps(tree | {"rows": start}, indent=2).encode() + b"\n")
+                stream = after.enter_context(atomic_file(self.sidecar, force=force))
+                tree = json.loads(next(iter(metadata.values())))
+                stream.write(json.dumps(tree | {"rows": start}, indent=2).encode() + b"\n")
+                stream.flush()  # a full disk shows now, before the output takes its place
         remove_parts(self.parts)
 
 

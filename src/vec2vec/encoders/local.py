@@ -182,6 +182,7 @@ class StaticEncoder:
         if card is not None and full != card.dimensions:
             raise InputError(f"{self.name}: its vectors have {full} dimensions, the registry says {card.dimensions}")
         check_dimensions(self.name, options.dimensions, full, card.shorter if card else (), known=card is not None)
+        self.threads = options.threads
         self.dimensions = options.dimensions
         self.max_tokens = DEFAULT_MAX_TOKENS if options.max_tokens is None else (options.max_tokens or None)
         if options.max_tokens == 0:
@@ -207,7 +208,8 @@ class StaticEncoder:
         most = None if self.max_tokens is None else CHARACTERS_A_TOKEN * self.max_tokens
         for start in range(0, len(items), 1024):
             texts = [str(item)[:most] for item in items[start : start + 1024]]
-            vectors = self.model.encode(texts, max_length=self.max_tokens, use_multiprocessing=False)
+            with limited_threads(self.threads), _limited_tokenizer(self.threads):
+                vectors = self.model.encode(texts, max_length=self.max_tokens, use_multiprocessing=False)
             finished = finish_vectors(
                 np.asarray(vectors, np.float32), normalize=self.normalize, dimensions=self.dimensions
             )
@@ -304,6 +306,24 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     dtype: torch.dtype = getattr(torch, name)
     return dtype
+
+
+@contextmanager
+def _limited_tokenizer(threads: int | None) -> Iterator[None]:
+    """Let tokenizers of one thread be so, within the block; of more, the first number that is asked for holds."""
+    if threads is None:
+        yield
+        return
+    name, value = ("TOKENIZERS_PARALLELISM", "false") if threads == 1 else ("RAYON_NUM_THREADS", str(threads))
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _threads(wanted: int | None) -> int:

@@ -12,7 +12,6 @@ from vec2vec.errors import ConfigError
 Family = Literal["sentence-transformers", "clip", "static", "http"]
 Pooling = Literal["mean", "cls", "lasttoken", "projection"]
 Prompt = Literal["query", "document", "none"]
-PROMPTS: tuple[Prompt, ...] = ("query", "document", "none")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from vec2vec.encoders.base import Identity
 from vec2vec.errors import InputError, OutputError
 from vec2vec.stores import atomic_file
 from vec2vec.stores.atomic import writing
+from vec2vec.stores.parquet import open_parquet
 from vec2vec.stores.parquet_folder import COMPLETE, EMBEDDING
 from vec2vec.vectors import Float32, one_line
 
@@ -111,7 +112,8 @@ class Parts:
     def tables(self) -> Iterator[tuple[pa.Table, Float32]]:
         """The parts in order, one at a time: the other columns, and the (n, d) vectors."""
         for part in self.parts:
-            table = pq.read_table(part.path, partitioning=None)
+            with open_parquet(part.path) as file:
+                table = file.read()
             values = table.column(VECTOR).combine_chunks().flatten().to_numpy()
             yield table.drop_columns([VECTOR]), values.reshape(part.rows, self.identity.dimensions)
 
@@ -120,10 +122,10 @@ class Parts:
         if match is None or int(match[1]) != number:
             raise InputError(f"{self.folder}: part {number} is missing; start over with --force (force=True)")
         try:
-            with pq.ParquetFile(path) as file:
+            with open_parquet(path) as file:
                 rows = int(file.metadata.num_rows)
                 tree = json.loads((file.schema_arrow.metadata or {}).get(EMBEDDING, b"null"))
-        except (pa.ArrowException, OSError, ValueError) as error:
+        except (InputError, ValueError) as error:
             raise InputError(
                 f"{path}: is a damaged part ({one_line(error)}); start over with --force (force=True)"
             ) from error

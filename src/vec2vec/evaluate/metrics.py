@@ -387,7 +387,7 @@ def _plan(rows: int, pools: Pools, resamples: int, seed: int, batch_rows: int) -
         raise InputError(f"batch_rows={batch_rows}: at least 1")
     sizes = tuple(size for size in wanted if size <= rows)
     if not sizes:
-        raise InputError(f"no pool of {list(pools)} fits into {rows:,} rows: add None for all of them")
+        raise InputError(f"no pool of {list(pools)} fits into {rows:,} rows: add None (--pools all) for all of them")
     return _Plan(rows, sizes, tuple(size for size in wanted if size > rows), resamples, seed, batch_rows)
 
 

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from vec2vec.errors import InputError, OutputError
-from vec2vec.stores.atomic import atomic_file, check_output, followed
+from vec2vec.stores.atomic import atomic_file, check_output, followed, refuse_input, same_file
 from vec2vec.stores.base import BATCH_ROWS, SinkSpec, VectorSink, VectorSource, check_input, reading
 from vec2vec.stores.sampling import RowSource, Sample, draw_sample, sample_rows
-from vec2vec.vectors import Float32
+from vec2vec.vectors import REPAIR, Float32
 
 __all__ = [
     "BATCH_ROWS",
     "SUFFIXES",
+    "OutputDtype",
     "RowSource",
     "Sample",
     "Uri",
@@ -98,8 +99,7 @@ def open_source(uri: str | os.PathLike[str]) -> VectorSource:
 
 def read_vectors(uri: str | os.PathLike[str]) -> Float32:
     """All vectors of a file, checked, as one (n, d) float32 array; a bad row raises InputError."""
-    vectors, _ = sample_rows(open_source(uri))
-    return vectors
+    return draw_sample(open_source(uri), remedy=REPAIR).vectors
 
 
 def open_sink(
@@ -139,9 +139,9 @@ def open_sink(
         raise InputError(f"{path}: cannot write {dtype}; choose among {', '.join(DTYPE_BYTES)}")
     if dtype == "bfloat16" and path.suffix.lower() != ".safetensors":
         raise InputError(f"{path}: bfloat16 can be written to .safetensors only; choose float16 or float32")
-    if like is not None and _same_file(path, like.path):
-        raise OutputError(f"{path}: is the input itself; choose another name for the output")
-    if like is not None and like.path.is_dir() and _same_file(followed(path).parent, like.path):
+    if like is not None:
+        refuse_input(path, like.path)
+    if like is not None and like.path.is_dir() and same_file(followed(path).parent, like.path):
         raise OutputError(f"{path}: is in the folder that is the input; choose another one for the output")
     check_output(path, force=force)
     if rows is not None:
@@ -156,13 +156,6 @@ def _store(name: str) -> Any:
 
 def _format(path: Path) -> str:
     return path.suffix.lower()[1:]
-
-
-def _same_file(one: Path, other: Path) -> bool:
-    try:
-        return os.path.samefile(one, other)
-    except OSError:  # one of them does not exist
-        return False
 
 
 def _check_room(path: Path, due: int) -> None:

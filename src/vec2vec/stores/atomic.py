@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
 import shutil
+import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +21,11 @@ import numpy.typing as npt
 from vec2vec.errors import DimensionError, InputError, OutputError, Vec2VecWarning
 from vec2vec.stores.base import SinkSpec
 from vec2vec.vectors import VectorBatch, one_line
+
+if sys.platform != "win32":
+    import fcntl
+
+LEFTOVER_SECONDS = 60.0  # a file that was written to more lately may just have been made, and not be locked yet
 
 
 @contextmanager
@@ -44,6 +52,20 @@ def check_output(path: Path, *, force: bool = False) -> None:
         check_parent(followed(path))
 
 
+def refuse_input(path: Path, given: str | os.PathLike[str]) -> None:
+    """Raises OutputError if the file `path`, which is to be written, is the input `given`; that may be no path."""
+    if same_file(path, given):
+        raise OutputError(f"{path}: is the input itself; choose another name for the output")
+
+
+def same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Whether both are there, and are one file or folder."""
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):  # one of them does not exist, or is no path
+        return False
+
+
 def followed(path: Path) -> Path:
     """Where a file at `path` is written: what it points to, if it is a link."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
@@ -63,7 +85,9 @@ class AtomicFile:
         self.temporary = _beside(self.target, "tmp")
         with writing(path):
             check_output(path, force=force)
+            _remove_leftovers(self.target)
             self.stream: BinaryIO = open(self.temporary, "x+b")  # noqa: SIM115 - closed by commit or abort
+            _lock(self.stream)
 
     def commit(self) -> None:
         with writing(self.path):
@@ -138,6 +162,27 @@ def take_place(temporary: Path, path: Path) -> None:
 
 def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{suffix}")
+
+
+def _lock(stream: BinaryIO) -> bool:
+    """Take a file for this process, until it is closed or the process ends; whether that went well."""
+    if sys.platform == "win32":
+        return False
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # another process has it, or the file system has no locks
+        return False
+    return True
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove hidden files beside `path` that a process which was killed began, and none that another one writes."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.????????.tmp"):
+        with suppress(OSError):
+            if left.is_file() and time.time() - left.stat().st_mtime > LEFTOVER_SECONDS:
+                with open(left, "rb") as stream:
+                    if _lock(stream):
+                        left.unlink()
 
 
 class AtomicSink:

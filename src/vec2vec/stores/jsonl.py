@@ -24,7 +24,7 @@ from vec2vec.stores.base import BATCH_ROWS, SinkSpec, VectorSource, check_indice
 from vec2vec.vectors import JSON_TEXT, Float32, VectorBatch, is_json_text, one_line
 
 DEFAULT_KEY = "vector"
-LOOK_AHEAD = 100  # records that decide on the key, the width and the names of the columns
+LOOK_AHEAD = 100  # records that decide on the key, the width and the names of the columns, if one has a vector
 NOT_JSON = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}  # as Python's json writes and reads them
 
 
@@ -48,7 +48,7 @@ class Source:
         self.rows = sum(1 for _ in self._lines())
         if self.rows == 0:
             raise InputError(f"{path}: is empty: it has no lines")
-        parsed = [(number, _parse(line)) for _, number, line in islice(self._lines(), LOOK_AHEAD)]
+        parsed = self._first_records(key)
         first = [record for _, record in parsed if isinstance(record, dict)]
         if not first:
             number, record = parsed[0]
@@ -66,6 +66,21 @@ class Source:
         self.width = lengths.most_common(1)[0][0]
         self.layout = tuple(keys)
         self.column_names = tuple(name for name in keys if name != self.key)
+
+    def _first_records(self, key: str | None) -> list[tuple[int, Any]]:
+        """With their line numbers: `LOOK_AHEAD`, and, if none of these has a vector, the first one that has."""
+        parsed: list[tuple[int, Any]] = []
+        found = False
+        for _, number, line in self._lines():
+            if found and len(parsed) >= LOOK_AHEAD:
+                break
+            record = _parse(line)
+            keys = () if not isinstance(record, dict) else record if key is None else (key,)
+            has_vector = any(_is_vector(record.get(name)) for name in keys)
+            if len(parsed) < LOOK_AHEAD or has_vector:
+                parsed.append((number, record))
+            found = found or has_vector
+        return parsed
 
     def batches(self, batch_rows: int = BATCH_ROWS) -> Iterator[VectorBatch]:
         lines = self._lines()

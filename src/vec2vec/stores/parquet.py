@@ -51,7 +51,7 @@ def sink(spec: SinkSpec) -> Sink:
 
 def row_count(path: Path) -> int:
     """How many rows a file has, by its footer."""
-    with _opened(path) as file:
+    with open_parquet(path) as file:
         return int(file.metadata.num_rows)
 
 
@@ -61,13 +61,15 @@ class Source:
     def __init__(self, path: Path, key: str | None) -> None:
         self.path = path
         self.extra_arrays: dict[str, ArrayReader] = {}
-        with _opened(path) as file:
+        with open_parquet(path) as file:
             self.schema = file.schema_arrow
             self.rows = int(file.metadata.num_rows)
             self._group_rows = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
         names = self.schema.names
         check_repeated(path, names)
-        lists = [f.name for f in self.schema if _is_list(f.type) and pa.types.is_floating(f.type.value_type)]
+        held = [field for field in self.schema if _is_list(field.type)]
+        lists = [field.name for field in held if pa.types.is_floating(field.type.value_type)]
+        lists = lists or [field.name for field in held if pa.types.is_integer(field.type.value_type)]
         self.key = choose_key(path, key, lists, [name for name in names if name not in lists], "column")
         self.uri = f"{path}::{self.key}"
         kind = self.schema.field(self.key).type
@@ -99,7 +101,7 @@ class Source:
 
     def _batches(self, batch_rows: int, columns: list[str] | None, groups: list[int] | None) -> Iterator[VectorBatch]:
         starts = np.cumsum([0, *self._group_rows])
-        with _opened(self.path) as file:
+        with open_parquet(self.path) as file:
             for group in range(len(self._group_rows)) if groups is None else groups:
                 start = int(starts[group])
                 for read in file.iter_batches(batch_rows, row_groups=[group], columns=columns):
@@ -112,7 +114,7 @@ class Source:
 
     def _usual_length(self) -> int:
         """The most frequent length of the first lists: what the others are measured by."""
-        with _opened(self.path) as file:
+        with open_parquet(self.path) as file:
             for read in file.iter_batches(1024, columns=[self.key]):
                 lengths = Counter(n for n in pc.list_value_length(read.column(self.key)).to_pylist() if n)
                 if lengths:
@@ -205,7 +207,7 @@ class Sink(AtomicSink):
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def open_parquet(path: Path) -> Iterator[Any]:
     """The open file; what pyarrow finds wrong with it, here or while it is read, becomes an InputError."""
     try:
         with (

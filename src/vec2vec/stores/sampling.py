@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from vec2vec.errors import InputError, Vec2VecWarning
-from vec2vec.vectors import BadRow, Float32, Gate, Int64, OnBadRows, VectorBatch
+from vec2vec.vectors import SKIP_OR_REPAIR, BadRow, Float32, Gate, Int64, OnBadRows, VectorBatch
 
 
 class RowSource(Protocol):
@@ -69,11 +69,18 @@ def sample_rows(
     return sample.vectors, sample.rows
 
 
-def draw_sample(source: RowSource, rows: int | None = None, seed: int = 0, on_bad_rows: OnBadRows = "error") -> Sample:
-    """Like `sample_rows`, without the warning, and with what it would say."""
+def draw_sample(
+    source: RowSource,
+    rows: int | None = None,
+    seed: int = 0,
+    on_bad_rows: OnBadRows = "error",
+    remedy: str = SKIP_OR_REPAIR,
+) -> Sample:
+    """Like `sample_rows`, without the warning, and with what it would say; `remedy`: what an error says to do."""
     if rows is not None and rows < 1:
         raise InputError(f"{source.uri}: cannot draw {rows} rows; at least 1 is needed")
-    gate = Gate(source.uri, width=source.width, on_bad_rows="skip" if on_bad_rows == "keep" else on_bad_rows)
+    on_bad_rows = "skip" if on_bad_rows == "keep" else on_bad_rows
+    gate = Gate(source.uri, width=source.width, on_bad_rows=on_bad_rows, remedy=remedy)
     due = source.rows if rows is None else min(rows, source.rows)
     rng = np.random.default_rng(seed)
     drawn = _draw(rng, source.rows, due, np.empty(0, dtype=np.int64))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -419,6 +420,20 @@ def test_on_the_command_line(tmp_path: Path, world: World, linear: Translator) -
     assert (tmp_path / "t.training.png").read_bytes().startswith(b"\x89PNG")
     lines = [json.loads(line) for line in (tmp_path / "t.training.jsonl").read_text().splitlines()]
     assert {entry["run"] for entry in lines if entry["stage"] == "check"} == {0, 1}
+    shutil.rmtree(out)
+    again = runner.invoke(app, ["fit", *files[:2], *options])
+    assert again.exit_code == 2
+    assert "t.training.png: exists already" in again.stderr
+    rows = tmp_path / "t.training.jsonl"
+    own = runner.invoke(app, ["fit", str(rows), files[1], *options, "--force"])
+    assert (own.exit_code, "is the input itself" in own.stderr) == (2, True)
+    assert len(rows.read_text().splitlines()) == len(lines)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert (
+            runner.invoke(app, ["fit", *files[:2], *options, "--force", "--source-name=a", "--target-name=b"]).exit_code
+            == 0
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         done = runner.invoke(app, ["add-space", str(out), files[2], "--name", "c", "--reference", f"b={files[1]}"])

@@ -12,23 +12,27 @@ from vec2vec.stores.atomic import atomic_file
 NOT_LOSSES = {"stage", "run", "step", "seconds"}
 
 
-def save_history(history: Sequence[Mapping[str, Any]], folder: Path) -> tuple[Path, Path]:
-    """Write FOLDER.training.png and FOLDER.training.jsonl, in place of those that were there.
+def history_paths(folder: Path) -> tuple[Path, Path]:
+    """Where `save_history` writes for a translator: FOLDER.training.png and FOLDER.training.jsonl."""
+    return Path(f"{folder}.training.png"), Path(f"{folder}.training.jsonl")
 
-    Parameters
-    ----------
-    history : of a `Fit`
-    folder : of the translator
+
+def save_history(history: Sequence[Mapping[str, Any]], folder: Path, *, force: bool = False) -> tuple[Path, Path]:
+    """Write the history of a `Fit` beside the folder of its translator.
 
     Returns
     -------
-    The two files.
+    The two files, see `history_paths`.
+
+    Raises
+    ------
+    OutputError : one of them exists (without `force`), or cannot be written
     """
-    chart, lines = (Path(f"{folder}.training.{suffix}") for suffix in ("png", "jsonl"))
+    chart, lines = history_paths(folder)
     figure = draw_history(history)
-    with atomic_file(chart, force=True) as stream:
+    with atomic_file(chart, force=force) as stream:
         figure.savefig(stream, format="png", dpi=110)
-    with atomic_file(lines, force=True) as stream:
+    with atomic_file(lines, force=force) as stream:
         stream.writelines((json.dumps(entry) + "\n").encode() for entry in history)
     return chart, lines
 

@@ -228,7 +228,7 @@ def _sums(found: dict[str, dict[str, list[dict[str, Any]]]]) -> Iterator[str]:
 
 def _verdict(line: dict[str, Any]) -> Verdict:
     """The verdict that a line's evidence supports as it is calibrated now; lines of older fits have less of it."""
-    evidence = {name: line[name] for name in ("consistency", "lead", "gap") if name in line}
+    evidence = {name: line[name] for name in ("consistency", "lead", "gap", "final_lead") if name in line}
     return verdict_from(evidence | {"rows": float(min(line["rows"]))})
 
 

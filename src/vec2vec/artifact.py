@@ -79,7 +79,7 @@ class Config(_Strict):
 
 def save(translator: Translator, folder: str | os.PathLike[str], *, force: bool = False) -> None:
     """See `Translator.save_pretrained`."""
-    path = Path(folder).expanduser()
+    path = Path(os.path.expanduser(folder))
     with writing(path):
         path = path.resolve()
     with atomic_folder(path, partial(_check_folder, force=force)) as temporary:
@@ -88,7 +88,7 @@ def save(translator: Translator, folder: str | os.PathLike[str], *, force: bool 
 
 def check_folder(folder: str | os.PathLike[str], *, force: bool = False) -> None:
     """Raises OutputError if a translator could not be saved there: before the work, not after it."""
-    path = Path(folder).expanduser()
+    path = Path(os.path.expanduser(folder))
     with writing(path):
         _check_folder(path.resolve(), force=force)
 
@@ -101,7 +101,7 @@ def load(
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> Translator:
     """See `Translator.from_pretrained`."""
-    path = Path(folder_or_id).expanduser()
+    path = Path(os.path.expanduser(folder_or_id))
     try:
         is_folder, exists = path.is_dir(), path.exists()
     except OSError as error:

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import vec2vec
-from vec2vec.align.few_pairs import clearly_less, held_out_ranks
+from vec2vec.align.few_pairs import FewPairsConfig, clearly_less, held_out_ranks
+from vec2vec.align.halves import refine_half
 from vec2vec.align.rounds import Side
 from vec2vec.align.whitening import Axes, unit
 from vec2vec.errors import ConfigError, Vec2VecWarning
@@ -54,6 +55,22 @@ def test_rows_of_other_kinds_are_left_aside_where_held_out_pairs_say_so(views):
     assert fit.history
     evidence = fit.verdict.evidence
     assert evidence["rank_by_pairs_alone"] < evidence["rank_with_rows"] / 2
+
+
+def test_pairs_weigh_as_their_number_does(views, monkeypatch):
+    rng = np.random.default_rng(0)
+    ours = 2 * rng.standard_normal((12, HIDDEN))
+    told = []
+
+    def spied(*args):
+        told.append(args[-1].weight)
+        return refine_half(*args)
+
+    monkeypatch.setattr("vec2vec.align.few_pairs.refine_half", spied)
+    fit_on(views, rng, ours, ours)
+    worth = FewPairsConfig().worth
+    assert {round(one, 6) for one in told} <= {round(n / (n + worth), 6) for n in (PAIRS, PAIRS // 2)}
+    assert told
 
 
 def test_fewer_pairs_do_not_outvote_the_rows(views):

@@ -13,6 +13,8 @@ from vec2vec.align.judge import expected_top1, verdict_from
 from vec2vec.align.paired import ProcrustesConfig, fit_procrustes
 from vec2vec.align.schedules import SinkhornConfig
 from vec2vec.align.second_opinion import second_opinion
+from vec2vec.align.witnesses import Witnesses
+from vec2vec.preprocess import Preprocessor
 from vec2vec.translator import linear_spaces
 from vec2vec.verdict import Verdict
 
@@ -61,6 +63,26 @@ def test_a_map_in_doubt_is_aligned_only_with_a_clear_lead(consistent: float, lea
 
 
 @pytest.mark.parametrize(
+    ("evidence", "rows", "label"),
+    [
+        ({"consistency": 0.05, "final_lead": 0.008}, 8000, "aligned"),
+        ({"consistency": 0.05, "final_lead": 0.005}, 8000, "uncertain"),
+        ({"consistency": 0.05, "final_lead": 0.008}, 3000, "uncertain"),
+        ({"consistency": 0.5, "lead": 0.004, "final_lead": 0.008}, 8000, "aligned"),
+        ({"consistency": 0.5, "lead": 0.004, "final_lead": 0.005}, 8000, "uncertain"),
+        ({"consistency": 0.002, "gap": 0.01, "final_lead": 0.008}, 8000, "aligned"),
+    ],
+)
+def test_what_no_other_map_comes_near_is_aligned(evidence: dict[str, float], rows: int, label: str) -> None:
+    verdict = verdict_from(evidence | {"rows": float(rows)})
+    assert verdict.label == label
+    assert ("no other map explains the rows nearly as well" in verdict.sentence) == (label == "aligned")
+    low, high = verdict.interval
+    assert low <= verdict.expected_top1 <= high
+    assert label != "aligned" or low > 0
+
+
+@pytest.mark.parametrize(
     ("gap", "rows", "label"),
     [
         (0.02, 8000, "uncertain"),
@@ -101,3 +123,15 @@ def test_a_second_opinion_tells_a_right_map_from_a_wrong_one(
     verdict = second_opinion(spaces, world.source, world.target, seed=0, device=torch.device("cpu"))
     assert isinstance(verdict, Verdict)
     assert verdict.label == ("aligned" if right else "not aligned")
+
+
+def test_a_second_opinion_goes_by_the_witness_that_the_map_agrees_with_less(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spaces = linear_spaces(*(Preprocessor.fit(x) for x in (world.source, world.target)), np.eye(24, 40))
+    found = iter([0.9, 0.001])
+    monkeypatch.setattr(module, "independent_witnesses", lambda *_: Witnesses((torch.eye(2), torch.eye(2)), None, ()))
+    monkeypatch.setattr(module, "gather_evidence", lambda *_: {"consistency": next(found), "rows": 4000.0})
+    verdict = second_opinion(spaces, world.source, world.target, seed=0, device=torch.device("cpu"))
+    assert isinstance(verdict, Verdict)
+    assert verdict.label == "not aligned"

@@ -76,6 +76,14 @@ def test_a_map_that_failed_is_not_sharpened():
     assert scores(sets, 40, label="not aligned") == scores(sets, 0)
 
 
+def test_a_map_that_a_search_does_not_profit_from_is_left_as_it_was(monkeypatch):
+    sets = two_views(hidden=60, clusters=40, noise=1.0, stretch=0.5, decay=0.5)
+    seen = []
+    monkeypatch.setattr("vec2vec.align.sharpen.coverage", lambda _: seen.append(1) or -float(len(seen)))
+    assert scores(sets, 5) == scores(sets, 0)
+    assert seen
+
+
 def test_coverage_is_the_share_that_is_found():
     assert coverage(torch.tensor([[1.0, 0.0, 0.0], [0.9, 0.1, 0.0]])) == pytest.approx(1 / 3)
     assert coverage(torch.eye(3)) == 1.0

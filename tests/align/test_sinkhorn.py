@@ -18,11 +18,12 @@ from vec2vec.align.population import Candidate
 from vec2vec.align.rounds import Reporter, Schedule, Side, extend, refine, transport
 from vec2vec.align.schedules import CONTEST_CALLS, RefinementConfig, SinkhornConfig, final_schedule
 from vec2vec.align.search import Search
-from vec2vec.align.sinkhorn import bag, consensus, linear_spaces, prepare, scaled, with_weaker_axes
+from vec2vec.align.sinkhorn import bag, consensus, final_lead, linear_spaces, prepare, scaled, with_weaker_axes
 from vec2vec.align.whitening import Axes, polar, unit
 from vec2vec.align.witnesses import independent_witnesses, least_lead
 from vec2vec.errors import ConfigError
 from vec2vec.preprocess import Preprocessor
+from vec2vec.verdict import Verdict
 
 SMALL = {
     "guesses": 10,
@@ -684,6 +685,39 @@ def test_where_the_best_other_start_leads_to_the_same_map_the_next_is_the_rival(
     refined = iter([truth, second])
     monkeypatch.setattr("vec2vec.align.search.late_map", lambda *_: next(refined))
     assert searching.lead(truth, np.random.default_rng(2), Reporter(None, 1.0)) > 0.01
+
+
+def test_a_right_map_is_further_ahead_than_others_and_a_wrong_one_is_not(world):
+    config = SinkhornConfig(**SMALL)
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    truth, rng = known_map(world, x, y), np.random.default_rng(1)
+    wrong, other = (polar(torch.from_numpy(rng.normal(size=truth.shape)).float()) for _ in range(2))
+    searches = [Search(x, y, config, np.random.default_rng(i), f"half {i}") for i in (1, 2)]
+    leads = {}
+    for name, final, known in (("right", truth, (wrong, other)), ("wrong", wrong, (truth, other))):
+        for search, start in zip(searches, known, strict=True):
+            search.low.found = [Candidate(one, 0.5, one) for one in (final, start)]
+        report = Reporter(None, 1.0)
+        leads[name] = final_lead(final, searches, 0.5, x, y, config, np.random.default_rng(2), report)
+    assert leads["right"] > 0.01
+    assert leads["wrong"] < -0.01
+    searches[0].low.found, searches[1].low.found = ([Candidate(truth, 0.5, truth)] for _ in range(2))
+    assert final_lead(truth, searches, 0.5, x, y, config, np.random.default_rng(2), Reporter(None, 1.0)) is None
+
+
+@pytest.mark.parametrize(
+    ("label", "enough", "asked"), [("uncertain", True, 1), ("uncertain", False, 0), ("aligned", True, 0)]
+)
+def test_only_an_uncertain_fit_of_enough_rows_is_compared_with_rivals(world, monkeypatch, label, enough, asked):
+    rows = float(judge.ENOUGH_ROWS - (0 if enough else 1))
+    held = Verdict(label, 0.2, (0.0, 0.9), {"consistency": 0.2, "rows": rows})
+    monkeypatch.setattr("vec2vec.align.sinkhorn.judge", lambda *_: held)
+    calls = []
+    monkeypatch.setattr("vec2vec.align.sinkhorn.final_lead", lambda *_: calls.append(1) or 0.02)
+    fit = vec2vec.fit(world.source, world.target, **HASTY)
+    assert len(calls) == asked
+    assert fit.verdict.label == ("aligned" if asked else label)
+    assert fit.verdict.evidence.get("final_lead") == (0.02 if asked else None)
 
 
 def test_a_second_search_by_cumulants_ends_lower_only_where_the_transport_is_better(world):

@@ -26,6 +26,7 @@ from vec2vec.align.base import (
     SpaceFit,
     find_method,
     make_config,
+    more_follows,
 )
 from vec2vec.align.inputs import Pairs, Side, draw_side, load_pairs, open_side, refuse_the_same
 from vec2vec.errors import ConfigError, InputError, Vec2VecWarning
@@ -113,14 +114,16 @@ def fit(
         options["pairs"] = known.source, known.target
         for line in known.warnings:
             warnings.warn(line, Vec2VecWarning, stacklevel=2)
-    with limited_threads(threads), fast_products():
+    with limited_threads(threads), fast_products(), with_gradients():
         used_threads = torch.get_num_threads()
-        result = run(left.vectors, right.vectors, settings, seed=seed, progress=progress, device=where, **options)
+        told = progress if settings.judges else more_follows(progress)
+        result = run(left.vectors, right.vectors, settings, seed=seed, progress=told, device=where, **options)
         verdict = result.verdict
         if verdict is None:
             from vec2vec.align.second_opinion import second_opinion
 
-            verdict = second_opinion(result.spaces(), left.vectors, right.vectors, seed=seed, device=where)
+            sides = left.vectors, right.vectors
+            verdict = second_opinion(result.spaces(), *sides, seed=seed, device=where, progress=progress)
     verdict = verdict or _not_judged(name)
     record = {
         "method": name,
@@ -155,6 +158,13 @@ def find_device(name: str) -> torch.device:
     if name == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("device mps: this machine, or this build of torch, has none; use cpu or auto")
     return torch.device(name)
+
+
+@contextmanager
+def with_gradients() -> Iterator[None]:
+    """Let torch take gradients within the block, whatever it is called in: `no_grad` is usual around encoders."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 @contextmanager
@@ -203,6 +213,8 @@ def _load_sides(
     if left.vectors.shape == right.vectors.shape and np.array_equal(left.vectors, right.vectors):
         raise InputError(f"{left.name} and {right.name} hold the same vectors: a fit needs those of two models")
     for side in (left, right):
+        if (side.vectors == side.vectors[0]).all():
+            raise InputError(f"{side.name}: its {len(side.vectors):,} vectors are all the same: nothing can be fitted")
         for line in (side.warning, _few_rows(side), *describe_oddities(side.vectors, name=side.name)):
             if line:
                 warnings.warn(line, Vec2VecWarning, stacklevel=3)

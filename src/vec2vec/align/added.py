@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vec2vec.align import find_device, fit, limited_threads
+from vec2vec.align import find_device, fit, limited_threads, with_gradients
 from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Rows
-from vec2vec.align.adversarial.trainer import mixed, more_follows, train
-from vec2vec.align.base import Fit, ProgressCallback, make_config
+from vec2vec.align.adversarial.trainer import mixed, train
+from vec2vec.align.base import Fit, ProgressCallback, make_config, more_follows
 from vec2vec.align.inputs import draw_side, open_side
 from vec2vec.errors import ConfigError, DimensionError, InputError
 from vec2vec.networks import Network, network_from, seeded
@@ -30,6 +30,20 @@ from vec2vec.vectors import REPAIR, Float32
 from vec2vec.verdict import LABELS, Verdict
 
 Vectors = npt.ArrayLike | str | os.PathLike[str]
+
+GIVEN = (
+    "init",
+    "preset",
+    "latent",
+    "width",
+    "adapter_depth",
+    "backbone_depth",
+    "norm",
+    "shortcut",
+    "restarts",
+    "patience",
+)
+OF_A_LINEAR_START = ("stay", "interpolation", "shortcut_rate")
 
 
 def add_space(
@@ -95,10 +109,11 @@ def add_space(
         )
     if translator.network is not None and translator.network.config.shortcut != "linear":
         raise ConfigError("a space can be added to networks with shortcut=linear only")
+    if steps < 0:
+        raise ConfigError(f"steps is {steps}; it can be 0 or more")
+    _refuse_unused(config, several=len(references) > 1)
     settings = {"steps": max(1, steps), "matching": 0.0 if len(references) > 1 else 1.0, "stay": 0.0} | config
     training = make_config(Vec2VecConfig, settings, method="vec2vec")
-    if training.restarts > 1:
-        raise ConfigError("restarts: there is one network to go on with; leave restarts out")
     first = next(iter(references))
     aligned = fit(
         vectors,
@@ -122,12 +137,25 @@ def add_space(
             most = training.max_rows if rows is None else min(rows, training.max_rows)
             held = {known: _rows(of, most, seed + i) for i, (known, of) in enumerate(references.items())}
             held[name] = _rows(vectors, most, seed + len(held))
-            with limited_threads(threads):
+            with limited_threads(threads), with_gradients():
                 spaces = _trained(spaces, held, aligned, training, seed, frozen, find_device(device), progress)
     record = dict(translator.record)
     told = {"name": name, "reference": first, "steps": steps, "frozen": frozen, "verdict": aligned.verdict.to_dict()}
     record["added"] = [*record.get("added", []), told | {"fit": aligned.record}]
     return Translator(spaces, verdict=_worse(translator.verdict, aligned.verdict, name), record=record)
+
+
+def _refuse_unused(config: Mapping[str, Any], *, several: bool) -> None:
+    """Raises ConfigError for settings of a training that have no meaning for one that goes on with a network."""
+    for key in config:
+        if key in GIVEN:
+            raise ConfigError(f"{key}: there is one network to go on with, as it is; leave {key} out")
+        if several and key in OF_A_LINEAR_START:
+            raise ConfigError(
+                f"{key}: it goes by the linear start, which several references have none of; leave it out"
+            )
+    if several and config.get("matching") and not (config.get("relations") or config.get("anchors")):
+        raise ConfigError("matching: with several references it needs relations or anchors to begin by")
 
 
 def _maps(aligned: Fit, name: str, reference: str) -> tuple[Preprocessor, Float32, Float32]:

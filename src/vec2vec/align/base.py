@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -44,12 +44,24 @@ class Progress:
 ProgressCallback = Callable[[Progress], None]
 
 
+def more_follows(progress: ProgressCallback | None) -> ProgressCallback | None:
+    """The callback for what comes before something else: how long the whole fit may still take is unknown then."""
+    if progress is None:
+        return None
+    return lambda told: progress(replace(told, remaining=None))
+
+
 class FitConfig(BaseModel):
     """The settings that all methods have. A method's own settings are in a subclass."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     max_rows: int = Field(default=65_536, ge=2, description="Rows a side that are held in memory at most.")
+
+    @property
+    def judges(self) -> bool:
+        """Whether the fit has a verdict of its own; else it gets a second opinion, which is a search from nothing."""
+        return True
 
 
 AnyConfig = TypeVar("AnyConfig", bound=FitConfig)

@@ -21,6 +21,8 @@ ALIGNED, NOT_ALIGNED = 0.3, 0.05  # of the expected top-1
 CLEAR_LEADS = ((0.7, 0.008), (0.9, 0.006))  # below a consistency, the lead over other maps that makes up for it
 CLEAR_GAP = 0.003  # a gap from which on the better of two that do not agree is not given up
 AHEAD_MAY_REACH = 0.6  # top-1 of such a one: up to 0.59 was seen
+CLEAR_FINAL_LEAD = 0.006  # of the final map over others, from which on it is believed
+LEADING = (0.45, 0.15, 0.85)  # expected top-1 of such a one, and its interval
 LEAST_ROWS = 1000  # below, two maps find one another's translations by chance too often to call them aligned
 ENOUGH_ROWS = 4000  # below, few axes are compared, and no gap counts
 ROWS_OF_FULL_ODDS = 3000  # below, maps agree before they tell single texts apart
@@ -83,6 +85,8 @@ def gather_evidence(
     spread : its standard deviation among native vectors
     rows : of the smaller side
     lead, gap : as given
+
+    What the final map is above others that were refined as it was, its ``final_lead``, is added where it is measured.
     """
     pool = min(POOL, len(x))
     sample = x[torch.from_numpy(rng.permutation(len(x))[:pool]).to(x.device)]
@@ -125,7 +129,8 @@ def verdict_from(evidence: dict[str, float]) -> Verdict:
     Verdict: `aligned` where the expected top-1 among 4,096 is 0.3 or more, `not aligned` where it is below 0.05, and
     `uncertain` between, or where fewer than 1,000 rows would be all that speaks for `aligned`, or where the
     witnesses agree in part only, and another map explains the rows nearly as well (the interval then begins at 0), or
-    where they do not agree, but one explains the rows clearly better.
+    where they do not agree, but one explains the rows clearly better. It is `aligned` all the same where no map that
+    either half knows, refined on all rows as the final one was, explains them nearly as well as that.
     """
     expected, low, high = expected_top1(evidence["consistency"], evidence["rows"])
     contested = any(
@@ -136,8 +141,14 @@ def verdict_from(evidence: dict[str, float]) -> Verdict:
     ahead = expected < NOT_ALIGNED and clearly_apart(evidence.get("gap", 0.0), evidence["rows"])
     if ahead:
         expected, high = NOT_ALIGNED, max(high, AHEAD_MAY_REACH)
+    leading = evidence["rows"] >= ENOUGH_ROWS and evidence.get("final_lead", 0.0) >= CLEAR_FINAL_LEAD
+    if leading:
+        contested = False
+        expected, low, high = (max(a, b) for a, b in zip((expected, low, high), LEADING, strict=True))
     words = f"expected top-1 among {POOL:,}: {expected:.2f} ({low:.2f} to {high:.2f})"
     found = f"two fits on disjoint halves find one another's translations in {evidence['consistency']:.0%} of cases"
+    if leading:
+        found += ", and no other map explains the rows nearly as well as the one that came of them"
     if expected >= ALIGNED and evidence["rows"] >= LEAST_ROWS and not contested:
         return Verdict("aligned", expected, (low, high), evidence, f"Aligned: {found}; {words}.")
     if expected < NOT_ALIGNED:

@@ -53,6 +53,11 @@ class MiniConfig(FitConfig):
     final_clusters: int = Field(default=500, ge=0)
     averaging: float = Field(default=0.5, gt=0.0, le=1.0)
 
+    @property
+    def judges(self) -> bool:
+        """See `FitConfig.judges`."""
+        return False
+
 
 def fit(
     source: Float32,

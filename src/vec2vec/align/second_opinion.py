@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from vec2vec.align.base import ProgressCallback
 from vec2vec.align.halves import distinct_axes
 from vec2vec.align.judge import Map, gather_evidence, verdict_from
 from vec2vec.align.rounds import Reporter
-from vec2vec.align.schedules import SinkhornConfig
+from vec2vec.align.schedules import SinkhornConfig, witness_work
 from vec2vec.align.sinkhorn import prepare
 from vec2vec.align.whitening import Axes, polar, unit
 from vec2vec.align.witnesses import independent_witnesses
@@ -21,7 +22,13 @@ LEAST_ROWS = 256  # of a side: halves of fewer have no clusters to speak of
 
 
 def second_opinion(
-    spaces: tuple[AnySpace, AnySpace], source: Float32, target: Float32, *, seed: int, device: torch.device
+    spaces: tuple[AnySpace, AnySpace],
+    source: Float32,
+    target: Float32,
+    *,
+    seed: int,
+    device: torch.device,
+    progress: ProgressCallback | None = None,
 ) -> Verdict | None:
     """Judge the map between two spaces by witnesses of its own (`vec2vec.align.sinkhorn`), without pairs.
 
@@ -33,6 +40,7 @@ def second_opinion(
     spaces : of the source and of the target
     source, target : (n, d_s) and (m, d_t) float32 arrays, those that the map was fitted on
     seed : of the witnesses
+    progress : called after every round of their search
 
     Returns
     -------
@@ -45,7 +53,8 @@ def second_opinion(
     _, (x, y) = prepare(source, target, config, device)
     axes = distinct_axes(x, y)
     x, y = x.strongest(axes), y.strongest(axes)
-    witnesses = independent_witnesses(x, y, config, rng, Reporter(None, 1.0))
+    report = Reporter(progress, 2 * witness_work(x.as_many_as_a_half(), y.as_many_as_a_half(), config))
+    witnesses = independent_witnesses(x, y, config, rng, report)
     a, b = (side.axes.whiten(side.rows, config.whitening) for side in (x, y))
     judged = _in_their_axes(spaces, x.axes, y.axes, config.whitening)
     opinions = [gather_evidence(judged, (judged, one), a, b, rng, witnesses.lead) for one in witnesses.maps]

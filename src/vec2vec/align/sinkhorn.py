@@ -18,7 +18,7 @@ import torch
 
 from vec2vec.align.base import ProgressCallback, SpaceFit
 from vec2vec.align.halves import consistent, distinct_axes, mean_map, refine_half, transport_scores
-from vec2vec.align.judge import clearly_apart, gather_evidence, verdict_from
+from vec2vec.align.judge import ENOUGH_ROWS, clearly_apart, gather_evidence, verdict_from
 from vec2vec.align.rounds import PROBE_ROWS, Pairs, Reporter, Side, balanced, extend, refine
 from vec2vec.align.schedules import (
     SHARPENING_WORK,
@@ -27,11 +27,12 @@ from vec2vec.align.schedules import (
     bag_work,
     final_schedule,
     final_work,
+    half_work,
     sharpening_work,
     weaker_work,
     witness_work,
 )
-from vec2vec.align.search import CONSENT
+from vec2vec.align.search import CONSENT, Search
 from vec2vec.align.sharpen import sharper_decode
 from vec2vec.align.whitening import Axes, thin_svd, unit
 from vec2vec.align.witnesses import DIFFERENT, GAP_DRAWS, independent_witnesses
@@ -75,9 +76,44 @@ def fit(
     alike = consistent(witnesses.maps, x, config, rng)
     rotation, gap = consensus(witnesses.maps, alike, x, y, config, rng, report)
     verdict = judge(rotation, witnesses.maps, x, y, config.whitening, rng, witnesses.lead, gap)
+    if verdict.label == "uncertain" and verdict.evidence["rows"] >= ENOUGH_ROWS:
+        lead = final_lead(rotation, witnesses.searches, alike, x, y, config, rng.spawn(1)[0], report)
+        if lead is not None:
+            verdict = verdict_from(verdict.evidence | {"final_lead": lead})
     sides, rotation = with_weaker_axes(rotation, wide_x, wide_y, config, rng, report)
     spaces = scaled(finish(native, sides, rotation, verdict, config, rng, report), source, target)
     return SpaceFit(*spaces, report.history, verdict)
+
+
+def final_lead(
+    rotation: torch.Tensor,
+    searches: Sequence[Search],
+    alike: float,
+    x: Side,
+    y: Side,
+    config: SinkhornConfig,
+    rng: np.random.Generator,
+    report: Reporter,
+) -> float | None:
+    """How much better the transport of the final map (r, s) is than that of others; None if there is none.
+
+    The others are, of either half, the best candidate that translates otherwise, refined on all rows. A map that is
+    right gains more by that than one that is wrong, so that it is further ahead than its witnesses were.
+    """
+    rivals = []
+    for number, search in enumerate(searches, 1):
+        start = search.other_than(rotation)
+        if start is not None:
+            report.expect(half_work(x, y, config) + final_work(x, y, config))
+            name = f"rival {number}"
+            rough = refine_half(x, y, start[: config.cumulant_axes], config, rng, report, name)
+            schedule = final_schedule(config, x, y, far=alike < DIFFERENT)
+            rivals.append(refine(x, y, rough, schedule, rng, report, f"all rows, {name}"))
+    unlike = [one for one in rivals if consistent((rotation, one), x, config, rng) <= CONSENT]
+    if not unlike:
+        return None
+    own, *others = transport_scores([rotation, *unlike], x, y, config.whitening, rng, GAP_DRAWS)
+    return own - max(others)
 
 
 def with_weaker_axes(

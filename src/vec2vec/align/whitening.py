@@ -77,6 +77,6 @@ def thin_svd(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Te
             return found[0], found[1], found[2]
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
         pass
-    slower = scipy.linalg.svd(matrix.double().cpu().numpy(), full_matrices=False, lapack_driver="gesvd")
+    slower = scipy.linalg.svd(matrix.cpu().double().numpy(), full_matrices=False, lapack_driver="gesvd")
     u, s, vt = (torch.from_numpy(one).to(matrix) for one in slower)
     return u, s, vt

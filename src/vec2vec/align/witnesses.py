@@ -29,10 +29,12 @@ class Witnesses:
     maps : (r, s) each
     lead : what the score of a witness's transport is above that of the best other map that its half knows, refined in
         the same way; of the half where that is less. None where nothing was compared
+    searches : what they came of
     """
 
     maps: tuple[torch.Tensor, torch.Tensor]
     lead: float | None
+    searches: tuple[Search, Search]
 
 
 def independent_witnesses(
@@ -78,7 +80,8 @@ def independent_witnesses(
             report.expect(kin_work(*half, config) + late_work(*half, config))
             better = int(np.argmax(scores))
             witnesses[better] = searches[better].bred_witness(report)
-    return Witnesses((witnesses[0], witnesses[1]), least_lead(searches, witnesses, x, y, config, rng, report))
+    lead = least_lead(searches, witnesses, x, y, config, rng, report)
+    return Witnesses((witnesses[0], witnesses[1]), lead, (searches[0], searches[1]))
 
 
 def least_lead(

@@ -69,7 +69,7 @@ def _split(uri: str | os.PathLike[str]) -> Uri:
     text, mark, key = os.fspath(uri).partition("::")
     if not text or (mark and not key):
         raise InputError(f"{os.fspath(uri)!r}: is no file name; write it as path or path::column")
-    return Uri(Path(text).expanduser(), key or None)
+    return Uri(Path(os.path.expanduser(text)), key or None)
 
 
 def open_source(uri: str | os.PathLike[str]) -> VectorSource:

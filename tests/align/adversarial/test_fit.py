@@ -241,6 +241,25 @@ def mixture(seed: int, latent: int = 16, clusters: int = 30, rows: int = 4000, h
     return [first(points(rows)), second(points(rows)), first(texts), second(texts)]
 
 
+def test_restarts_from_nothing_see_two_disjoint_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = World(24, 40).rows[:2]
+    seen: list[Any] = []
+
+    def stop(networks: Any, sides: Any, *_: Any, **__: Any) -> Any:
+        seen.extend(sides)
+        raise RuntimeError
+
+    monkeypatch.setattr("vec2vec.align.adversarial.train", stop)
+    with pytest.raises(RuntimeError):
+        vec2vec.fit(source, target, "vec2vec", init="random", restarts=4)
+    for side, whole in zip(seen, (source, target), strict=True):
+        rows = [{row.tobytes() for row in part.take(np.arange(len(part))).numpy()} for part in side]
+        assert rows[0] == rows[2]
+        assert rows[1] == rows[3]
+        assert not rows[0] & rows[1]
+        assert len(rows[0] | rows[1]) == len(whole)
+
+
 def test_from_nothing_it_finds_what_nobody_told_it() -> None:
     """A reduced form of benchmarks/adversarial.py scratch."""
     source, target, x, y = mixture(1)
@@ -399,6 +418,16 @@ def test_add_space_refuses(world: World, linear: Translator) -> None:
         old.add_space(world.rows[2], "c", {"b": world.rows[1]}, steps=5, restarts=3)
     with pytest.raises(ConfigError, match="'nonsense'"):
         old.add_space(world.rows[2], "c", {"b": world.rows[1]}, steps=5, nonsense=3)
+    with pytest.raises(ConfigError, match="steps is -5"):
+        old.add_space(world.rows[2], "c", {"b": world.rows[1]}, steps=-5)
+    for key, value in (("width", 999), ("init", "random"), ("norm", "batch")):
+        with pytest.raises(ConfigError, match=f"{key}: there is one network to go on with"):
+            old.add_space(world.rows[2], "c", {"b": world.rows[1]}, steps=5, **{key: value})
+    both = {"a": world.rows[0], "b": world.rows[1]}
+    with pytest.raises(ConfigError, match="stay: it goes by the linear start"):
+        old.add_space(world.rows[2], "c", both, steps=5, stay=1.0)
+    with pytest.raises(ConfigError, match="needs relations or anchors"):
+        old.add_space(world.rows[2], "c", both, steps=5, matching=1.0)
 
 
 # --- the command line -------------------------------------------------------------------------------------------------

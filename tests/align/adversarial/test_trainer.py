@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from adversarial_tiny import networks, sides, tiny, train_tiny
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from adversarial_tiny import TINY, networks, sides, tiny, train_tiny
 from safetensors.torch import load_file
 from torch import nn
 
+import vec2vec
 from vec2vec.align.adversarial import Vec2VecConfig, fit
 from vec2vec.align.adversarial.data import Relations, Rows, draw, hold_back
 from vec2vec.align.adversarial.lane import divide
@@ -23,7 +26,7 @@ from vec2vec.align.adversarial.restarts import clip_gradients, hopeless
 from vec2vec.align.adversarial.score import Score, correlation
 from vec2vec.align.adversarial.trainer import Run, Trainer, running, train
 from vec2vec.align.base import Progress, make_config
-from vec2vec.errors import ArtifactError, ConfigError, DivergenceError, InputError, MissingExtraError
+from vec2vec.errors import ArtifactError, ConfigError, DivergenceError, InputError, MissingExtraError, OutputError
 from vec2vec.preprocess import Preprocessor
 
 CPU = torch.device("cpu")
@@ -121,6 +124,31 @@ def test_how_networks_are_divided() -> None:
         torch.set_num_threads(threads)
 
 
+@pytest.mark.parametrize(
+    ("with_it", "without"),
+    [
+        ({"r1": 1.0, "r1_every": 1}, {"r1": 0.0}),
+        ({"warmup": 5}, {"warmup": 0}),
+        ({"decay": True}, {"decay": False}),
+        ({"noise": 0.3}, {"noise": 0.0}),
+        ({"smoothing": 0.2}, {"smoothing": 0.0}),
+        ({"ema": 0.9}, {"ema": 0.0}),
+        (
+            {"anchors": 2, "matching": 1.0, "matching_rows": 64, "heat": 4.0},
+            {"anchors": 2, "matching": 1.0, "matching_rows": 64, "heat": 1.0},
+        ),
+    ],
+)
+def test_an_option_changes_what_is_trained(with_it: dict[str, Any], without: dict[str, Any]) -> None:
+    one, other = (train_tiny(kind="non-saturating", **settings)[0] for settings in (with_it, without))
+    assert not same(one, other)
+
+
+def test_slopes_of_stacked_critics_are_taken_in_full_precision() -> None:
+    found = train_tiny(count=2, r1=0.3, r1_every=1, precision="bfloat16")
+    assert all(np.isfinite(value) for run in found.values() for value in losses(run).values())
+
+
 def test_losses_fall_with_three_spaces() -> None:
     (run,) = train_tiny((5, 7, 4), steps=150, rate=3e-3, check_every=50).values()
     first = next(entry for entry in run.history if entry["stage"] == "training")
@@ -171,6 +199,17 @@ def test_a_checkpoint_of_another_training_or_a_damaged_one(tmp_path: Path) -> No
     train_tiny(**settings)
     with pytest.raises(ConfigError, match="another training"):
         train_tiny(**settings, resume=True, rate=1e-5)
+    for other in ({"frozen": ["backbone.skip.weight"]}, {"networks": networks(tiny(), (5, 7), 2)[1:]}):
+        options = {"networks": networks(tiny(), (5, 7)), "frozen": ()} | other
+        with pytest.raises(ConfigError, match="settings, seed, rows or start differ"):
+            train(
+                options["networks"],
+                sides(5, 7),
+                tiny(**settings, resume=True),
+                seed=0,
+                device=CPU,
+                frozen=options["frozen"],
+            )
     path = tmp_path / "c" / "training.safetensors"
     assert {"0.network.network.inputs.0.last.weight", "0.network.exp_avg.network.inputs.0.last.weight"} <= load_file(
         path
@@ -205,7 +244,8 @@ def test_divergence_names_the_loss_and_keeps_the_last_good_state(tmp_path: Path)
     torch.optim.Adam = Remembered  # type: ignore[misc]
     try:
         with pytest.raises(
-            DivergenceError, match=r"the loss (reconstruction|cycle|vsp\w*|adversarial) is nan at step 21"
+            DivergenceError,
+            match=r"the loss (reconstruction|cycle|vsp\w*|adversarial) is nan at step 21; the state before it",
         ):
             train(held, sides(5, 7), config, seed=0, device=CPU, progress=spoil)
     finally:
@@ -214,9 +254,9 @@ def test_divergence_names_the_loss_and_keeps_the_last_good_state(tmp_path: Path)
     assert all(torch.isfinite(value).all() for value in kept.values())
 
 
-def test_a_rate_beyond_reason_diverges() -> None:
-    with pytest.raises(DivergenceError, match="try a lower rate"):
-        train_tiny(steps=60, rate=1e4, clip=0.0, norm="none", warmup=0)
+def test_a_rate_beyond_reason_diverges(tmp_path: Path) -> None:
+    with pytest.raises(DivergenceError, match="nothing was saved; try a lower rate"):
+        train_tiny(steps=60, rate=1e4, clip=0.0, norm="none", warmup=0, checkpoint=tmp_path / "c", checkpoint_every=60)
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -322,6 +362,50 @@ def test_a_tracker_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
         train_tiny(tracker="wandb")
 
 
+def test_what_is_written_needs_a_place_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("vec2vec.align.adversarial._from_nothing", lambda *_: pytest.fail("begun"))
+    x, y = (side.native for side in sides(5, 7))
+    for settings in ({"checkpoint": tmp_path / "file"}, {"checkpoint": tmp_path / "file" / "c"}):
+        with pytest.raises(OutputError, match=r"file.*: cannot be written"):
+            fit(x, y, tiny(**settings), seed=0)
+    with pytest.raises(OutputError, match="file: cannot be written"):
+        fit(x, y, tiny(tracker="tensorboard", log_folder=tmp_path / "file"), seed=0)
+
+
+def test_another_device_than_that_of_the_process_is_an_error() -> None:
+    held = Accelerator(cpu=True)
+    try:
+        with pytest.raises(ConfigError, match="accelerate has taken another device for this process"):
+            train(networks(tiny(), (5, 7)), sides(5, 7), tiny(), seed=0, device=torch.device("meta"))
+    finally:
+        assert held.device.type == "cpu"
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.filterwarnings("ignore:source. 300 rows", "ignore:target. 300 rows")
+def test_gradients_are_taken_whatever_it_is_called_in() -> None:
+    x, y = (side.native for side in sides(5, 7))
+    with torch.no_grad():
+        found = vec2vec.fit(x, y, "vec2vec", **(TINY | {"restarts": 2}))
+    with torch.inference_mode():
+        again = vec2vec.fit(x, y, "vec2vec", **(TINY | {"restarts": 2}))
+    np.testing.assert_array_equal(found.translator.translate(x[:9]), again.translator.translate(x[:9]))
+
+
+@pytest.mark.filterwarnings("ignore:source. 300 rows", "ignore:target. 300 rows")
+def test_the_time_left_is_unknown_before_a_second_opinion() -> None:
+    told: list[Progress] = []
+    x, y = (side.native for side in sides(5, 7))
+    vec2vec.fit(x, y, "vec2vec", progress=told.append, **TINY)
+    training = [one.remaining for one in told if one.stage == "training"]
+    assert training
+    assert set(training) == {None}
+    later = [one for one in told if one.stage != "training"]
+    assert later[-1].remaining is not None
+    assert told.index(later[0]) == len(training)
+
+
 # --- parts ------------------------------------------------------------------------------------------------------------
 
 
@@ -382,7 +466,9 @@ def test_hopeless_restarts() -> None:
     assert hopeless(scores, patience=3) == [2]
     assert hopeless(scores, patience=2) == [1, 2]
     assert hopeless({0: [0.8, 0.8], 1: [0.1, 0.1]}, patience=2) == []
-    assert hopeless({0: [0.9], 2: [0.8], 4: [0.7], 1: [0.1], 3: [0.2]}, patience=1) == [1]  # 3 is a witness
+    assert hopeless({0: [0.9], 2: [0.8], 4: [0.7], 1: [0.1], 3: [0.2]}, patience=1) == [1, 4]  # 3 is a witness
+    assert hopeless({1: [0.9], 3: [0.8], 2: [0.7]}, patience=1) == [3]  # two are left
+    assert hopeless({0: [0.9], 2: [0.8], 4: [0.7]}, patience=1) == [4]
 
 
 def test_correlation_and_the_guard() -> None:

@@ -7,7 +7,6 @@ it, or leaves it as it is; with ``init="random"`` it begins from nothing, as in 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
@@ -18,10 +17,10 @@ from vec2vec.align.adversarial.checkpoint import digest
 from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Rows
 from vec2vec.align.adversarial.restarts import Tensors
-from vec2vec.align.adversarial.trainer import Run, mixed, more_follows, train
-from vec2vec.align.base import ProgressCallback, SpaceFit
+from vec2vec.align.adversarial.trainer import Run, check_places, mixed, train
+from vec2vec.align.base import ProgressCallback, SpaceFit, more_follows
 from vec2vec.align.judge import gather_evidence, verdict_from
-from vec2vec.errors import ConfigError, Vec2VecWarning
+from vec2vec.errors import ConfigError
 from vec2vec.networks import Network, NetworkConfig, network_from, seeded
 from vec2vec.preprocess import Preprocessor
 from vec2vec.translator import NetworkSpace, Space, Translator
@@ -57,18 +56,14 @@ def fit(
     DivergenceError : a loss that is not finite or beyond bounds, or a score that is not finite
     InputError : rows that are too few for a training
     ConfigError, ArtifactError : a checkpoint that is of another training, or damaged
+    MissingExtraError, OutputError : a tracker that is not installed; a folder that cannot be written to
 
     Warns
     -----
     Vec2VecWarning : there is no checkpoint to go on from
     """
     where = device or torch.device("cpu")
-    if config.resume and config.checkpoint is not None and not config.checkpoint.is_dir():
-        warnings.warn(
-            f"{config.checkpoint}: there is no such folder to go on from: the training begins anew",
-            Vec2VecWarning,
-            stacklevel=3,
-        )
+    check_places(config)
     run = _improve if config.init == "sinkhorn" else _from_nothing
     return run(source, target, config, seed, progress, where)
 

@@ -13,6 +13,7 @@ import torch
 
 from vec2vec.align.adversarial.score import Score
 from vec2vec.errors import ArtifactError, ConfigError
+from vec2vec.networks import Network
 from vec2vec.stores.atomic import atomic_file
 from vec2vec.vectors import Float32, one_line
 
@@ -70,7 +71,7 @@ def load_checkpoint(trainer: Trainer) -> bool:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
         if about["fingerprint"] != fingerprint(trainer):
             raise ConfigError(
-                f"{path}: is of another training: its settings, seed or rows differ; choose another folder"
+                f"{path}: is of another training: its settings, seed, rows or start differ; choose another folder"
             )
         _restore(trainer, about, tensors)
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
@@ -81,13 +82,24 @@ def load_checkpoint(trainer: Trainer) -> bool:
 
 
 def fingerprint(trainer: Trainer) -> str:
-    """What has to be the same for a training to go on: settings, seed, shapes and the first rows."""
+    """What has to be the same for a training to go on: settings, seed, shapes, what it began from, the first rows."""
     settings = {k: v for k, v in trainer.config.model_dump(mode="json").items() if k not in FREE}
-    digest = hashlib.sha256(json.dumps([settings, trainer.seed, list(trainer.widths)], sort_keys=True).encode())
+    about = [settings, trainer.seed, list(trainer.widths), trainer.origin]
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for side in trainer.sides[0]:
         digest.update(str(len(side)).encode())
         digest.update(np.ascontiguousarray(side.take(np.arange(min(8, len(side)))).numpy()).tobytes())
     return digest.hexdigest()
+
+
+def origin_of(networks: Sequence[Network], frozen: Sequence[str]) -> str:
+    """What tells the networks that a training begins from, and what of them is trained, from others."""
+    found = hashlib.sha256(json.dumps(sorted(frozen)).encode())
+    for network in networks:
+        for name, value in network.state_dict().items():
+            found.update(name.encode())
+            found.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def digest(sides: Sequence[Float32]) -> str:

@@ -163,6 +163,11 @@ class Vec2VecConfig(FitConfig):
     tracker: Literal["tensorboard", "wandb"] | None = None
     log_folder: Path = Path("runs")
 
+    @property
+    def judges(self) -> bool:
+        """See `FitConfig.judges`: from nothing, the best two of different halves do, if there are two."""
+        return self.init == "sinkhorn" or self.restarts > 1
+
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_init(cls, given: Any) -> Any:

@@ -91,11 +91,13 @@ def r1_penalty(
     x : (n, d), without a gradient
     stacked : within `torch.func.vmap`
     """
-    if stacked:
-        slope: torch.Tensor = torch.func.grad(lambda rows: critic(rows).sum())(x)
-    else:
-        x = x.detach().requires_grad_()
-        (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    with torch.autocast(x.device.type, enabled=False):  # a slope of a slope needs all digits
+        x = x.float()
+        if stacked:
+            slope: torch.Tensor = torch.func.grad(lambda rows: critic(rows).sum())(x)
+        else:
+            x = x.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
     return 0.5 * slope.square().sum(dim=-1).mean()
 
 

@@ -136,8 +136,9 @@ def hopeless(scores: Mapping[int, Sequence[float]], patience: int) -> list[int]:
     lost = [run for run, values in scores.items() if not all(map(_finite, values))]
     order = sorted((run for run in scores if run not in lost), key=lambda run: scores[run][-1], reverse=True)
     if len(order) > 2 and all(len(scores[run]) >= patience for run in order):
-        kept = set(order[: max(2, (len(order) + 1) // 2)])
-        kept |= {next(run for run in order if run % 2 == odd) for odd in {run % 2 for run in order}}
+        best = {run % 2: run for run in reversed(order)}  # of each parity
+        others = [run for run in order if run not in best.values()]
+        kept = [*best.values(), *others][: max(2, (len(order) + 1) // 2)]
         lost += [run for run in order if run not in kept]
     return sorted(lost)
 

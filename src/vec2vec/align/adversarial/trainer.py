@@ -9,9 +9,10 @@ not been.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -21,7 +22,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 
-from vec2vec.align.adversarial.checkpoint import load_checkpoint, save_checkpoint
+from vec2vec.align.adversarial.checkpoint import load_checkpoint, origin_of, save_checkpoint
 from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Relations, Rows, draw, guess_maps, hold_back, order_of
 from vec2vec.align.adversarial.lane import Lane, divide, threads_for
@@ -30,8 +31,9 @@ from vec2vec.align.adversarial.restarts import Tensors, between, hopeless
 from vec2vec.align.adversarial.score import Score, score
 from vec2vec.align.base import Progress, ProgressCallback
 from vec2vec.align.whitening import unit
-from vec2vec.errors import DivergenceError, InputError, MissingExtraError
+from vec2vec.errors import ConfigError, DivergenceError, InputError, MissingExtraError, Vec2VecWarning
 from vec2vec.networks import Critics, Network, NetworkConfig, network_from, seeded
+from vec2vec.stores.atomic import check_parent, writing
 
 DIVERGED = 1e6  # a loss beyond it
 PROBE_ROWS = 1000  # on either side of the product that tells the spread of a space's cosines
@@ -101,13 +103,6 @@ def train(
             return trainer.go(progress)
 
 
-def more_follows(progress: ProgressCallback | None) -> ProgressCallback | None:
-    """The callback for what comes before a training: how long the whole fit may still take is unknown then."""
-    if progress is None:
-        return None
-    return lambda told: progress(replace(told, remaining=None))
-
-
 class Trainer:
     """The state of a training, and its steps."""
 
@@ -160,6 +155,8 @@ class Trainer:
         self.map: Callable[..., Any] = map
         self.pending: list[list[tuple[list[int], Losses]]] = []
         self.step, self.seconds = 0, 0.0
+        self.origin = origin_of(networks, frozen)
+        self.is_saved = False
 
     def go(self, progress: ProgressCallback | None) -> dict[int, Run]:
         """All steps that are left."""
@@ -184,6 +181,7 @@ class Trainer:
                 self.look()
                 if all(lane.is_finite() for lane in self.lanes):  # or else the next look says which loss it shows in
                     save_checkpoint(self)
+                    self.is_saved = True
         return self.runs
 
     # --- a step -------------------------------------------------------------------------------------------------------
@@ -273,9 +271,7 @@ class Trainer:
                     if not abs(value) < DIVERGED:  # NaN, too
                         lost.setdefault(run, f"the loss {name} is {value:g} at step {first + i + 1}")
         if len(lost) == len(self.runs):
-            kept = (
-                f"the state before it is in {self.config.checkpoint}" if self.config.checkpoint else "nothing was saved"
-            )
+            kept = f"the state before it is in {self.config.checkpoint}" if self.is_saved else "nothing was saved"
             raise DivergenceError(
                 f"the training diverged: {next(iter(lost.values()))}; {kept}; try a lower rate, or a smaller weight of "
                 "that loss"
@@ -348,25 +344,54 @@ class Trainer:
     def resume(self) -> None:
         """Go on from the checkpoint, if that is wanted and there is one."""
         if self.config.resume:
-            load_checkpoint(self)
+            self.is_saved = load_checkpoint(self)
+
+
+def check_places(config: Vec2VecConfig) -> None:
+    """What can be known before any work: that the tracker is installed, and what is written has a place.
+
+    Raises
+    ------
+    MissingExtraError : there is no such package
+    OutputError : a folder that cannot be made, or written to
+
+    Warns
+    -----
+    Vec2VecWarning : there is no checkpoint to go on from
+    """
+    if config.tracker and find_spec(config.tracker) is None:
+        raise MissingExtraError(
+            f"tracker={config.tracker} needs the package {config.tracker}: install vec2vec[tracking]"
+        )
+    if config.resume and config.checkpoint is not None and not config.checkpoint.is_dir():
+        message = f"{config.checkpoint}: there is no such folder to go on from: the training begins anew"
+        warnings.warn(message, Vec2VecWarning, stacklevel=4)
+    for folder in (config.checkpoint, config.log_folder if config.tracker else None):
+        if folder is not None:
+            with writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                check_parent(folder / "file")
 
 
 @contextmanager
 def running(config: Vec2VecConfig, device: torch.device) -> Iterator[Accelerator]:
     """An accelerator for this training; where it was the first of the process, nothing is left of it."""
-    if config.tracker and find_spec(config.tracker) is None:
-        raise MissingExtraError(
-            f"tracker={config.tracker} needs the package {config.tracker}: install vec2vec[tracking]"
-        )
+    check_places(config)
     fresh = not PartialState._shared_state
-    accelerator = Accelerator(
-        cpu=device.type == "cpu",
-        log_with=config.tracker,
-        project_dir=str(config.log_folder) if config.tracker else None,
-    )
-    if config.tracker:
-        accelerator.init_trackers("vec2vec", config={k: str(v) for k, v in config.model_dump(mode="json").items()})
+    held = f"accelerate has taken another device for this process, and {device.type} is asked for; choose that one"
     try:
+        accelerator = Accelerator(
+            cpu=device.type == "cpu",
+            log_with=config.tracker,
+            project_dir=str(config.log_folder) if config.tracker else None,
+        )
+    except ValueError as error:
+        raise ConfigError(held) from error
+    if accelerator.device.type != device.type:
+        raise ConfigError(held)
+    try:
+        if config.tracker:
+            accelerator.init_trackers("vec2vec", config={k: str(v) for k, v in config.model_dump(mode="json").items()})
         yield accelerator
     finally:
         if config.tracker:

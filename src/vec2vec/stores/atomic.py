@@ -53,8 +53,8 @@ def check_output(path: Path, *, force: bool = False) -> None:
 
 
 def refuse_input(path: Path, given: str | os.PathLike[str]) -> None:
-    """Raises OutputError if the file `path`, which is to be written, is the input `given`; that may be no path."""
-    if same_file(path, given):
+    """Raises OutputError if the file `path`, which is to be written, is the input: a path, path::key, or anything."""
+    if same_file(path, os.path.expanduser(os.fspath(given).partition("::")[0])):
         raise OutputError(f"{path}: is the input itself; choose another name for the output")
 
 

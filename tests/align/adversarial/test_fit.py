@@ -455,7 +455,7 @@ def test_on_the_command_line(tmp_path: Path, world: World, linear: Translator) -
     assert again.exit_code == 2
     assert "t.training.png: exists already" in again.stderr
     rows = tmp_path / "t.training.jsonl"
-    own = runner.invoke(app, ["fit", str(rows), files[1], *options, "--force"])
+    own = runner.invoke(app, ["fit", f"{rows}::vector", files[1], *options, "--force"])
     assert (own.exit_code, "is the input itself" in own.stderr) == (2, True)
     assert len(rows.read_text().splitlines()) == len(lines)
     with warnings.catch_warnings():

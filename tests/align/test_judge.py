@@ -65,12 +65,12 @@ def test_a_map_in_doubt_is_aligned_only_with_a_clear_lead(consistent: float, lea
 @pytest.mark.parametrize(
     ("evidence", "rows", "label"),
     [
-        ({"consistency": 0.05, "final_lead": 0.008}, 8000, "aligned"),
-        ({"consistency": 0.05, "final_lead": 0.005}, 8000, "uncertain"),
-        ({"consistency": 0.05, "final_lead": 0.008}, 3000, "uncertain"),
-        ({"consistency": 0.5, "lead": 0.004, "final_lead": 0.008}, 8000, "aligned"),
-        ({"consistency": 0.5, "lead": 0.004, "final_lead": 0.005}, 8000, "uncertain"),
-        ({"consistency": 0.002, "gap": 0.01, "final_lead": 0.008}, 8000, "aligned"),
+        ({"consistency": 0.05, "final_lead": 0.009}, 8000, "aligned"),
+        ({"consistency": 0.05, "final_lead": 0.0075}, 8000, "uncertain"),
+        ({"consistency": 0.05, "final_lead": 0.009}, 3000, "uncertain"),
+        ({"consistency": 0.5, "lead": 0.004, "final_lead": 0.009}, 8000, "aligned"),
+        ({"consistency": 0.5, "lead": 0.004, "final_lead": 0.0075}, 8000, "uncertain"),
+        ({"consistency": 0.002, "gap": 0.01, "final_lead": 0.009}, 8000, "aligned"),
     ],
 )
 def test_what_no_other_map_comes_near_is_aligned(evidence: dict[str, float], rows: int, label: str) -> None:

@@ -20,7 +20,8 @@ Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
 
 REPAIR = "repair it, or remove the row (on both sides, where they are row by row)"
-SKIP_OR_REPAIR = "repair it, or leave such rows out with --on-bad-rows skip (on_bad_rows='skip' in Python)"
+SKIP = "leave such rows out with --on-bad-rows skip (on_bad_rows='skip' in Python)"
+SKIP_OR_REPAIR = f"repair it, or {SKIP}"
 # marks a column that holds each value as JSON, null where the record lacks the key: what .jsonl gives, without loss
 JSON_TEXT = {b"vec2vec": b"json"}
 ID_COLUMNS = ("id", "_id", "ids", "uid", "uuid", "doc_id", "key")

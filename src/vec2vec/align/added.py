@@ -19,7 +19,7 @@ import torch
 from vec2vec.align import find_device, fit, limited_threads, with_gradients
 from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Rows
-from vec2vec.align.adversarial.trainer import mixed, train
+from vec2vec.align.adversarial.trainer import check_places, mixed, train
 from vec2vec.align.base import Fit, ProgressCallback, make_config, more_follows
 from vec2vec.align.inputs import draw_side, open_side
 from vec2vec.errors import ConfigError, DimensionError, InputError
@@ -31,7 +31,7 @@ from vec2vec.verdict import LABELS, Verdict
 
 Vectors = npt.ArrayLike | str | os.PathLike[str]
 
-GIVEN = (
+GIVEN = (  # settings that a network which a space is added to decides
     "init",
     "preset",
     "latent",
@@ -85,7 +85,8 @@ def add_space(
     InputError : a name that is taken or unknown, or references that are missing
     DimensionError : references of another width than their space
     ConfigError : steps for a linear translator, or a network that no space can be added to; settings that will not do,
-        or that are given without steps, or frozen=False without them; restarts
+        that the network decides already, or that are given without steps, or frozen=False without them
+    MissingExtraError, OutputError : a tracker that is not installed; a folder that cannot be written to
     """
     if name in translator.spaces:
         raise InputError(f"the translator has a space '{name}' already: choose another name")
@@ -114,6 +115,8 @@ def add_space(
     _refuse_unused(config, several=len(references) > 1)
     settings = {"steps": max(1, steps), "matching": 0.0 if len(references) > 1 else 1.0, "stay": 0.0} | config
     training = make_config(Vec2VecConfig, settings, method="vec2vec")
+    if steps:
+        check_places(training)
     first = next(iter(references))
     aligned = fit(
         vectors,

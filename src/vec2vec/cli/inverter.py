@@ -13,7 +13,7 @@ import typer
 from vec2vec.cli.common import A_STORE, Device, say
 from vec2vec.cli.corpus import BadTexts
 from vec2vec.cli.settings import options_of, own_options
-from vec2vec.errors import ConfigError, InputError, OutputError
+from vec2vec.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,13 +129,12 @@ def invert(
     from vec2vec.audit.inversion.lm import LanguageModel
     from vec2vec.encoders import encode, get_encoder
     from vec2vec.stores import atomic_file, check_output, open_source, read_vectors
-    from vec2vec.stores.atomic import refuse_input, same_file
+    from vec2vec.stores.atomic import refuse_input, refuse_within
 
     check_output(out, force=force)
-    given = open_source(vectors)
-    refuse_input(out, given.path)
-    if given.path.is_dir() and same_file(out.parent, given.path):
-        raise OutputError(f"{out}: is in the folder that is the input; choose another one for the output")
+    given = open_source(vectors).path
+    refuse_input(out, given)
+    refuse_within(out, given)
     loaded = Inverter.from_pretrained(inverter)
     x = read_vectors(vectors)
     proposer = None if lm is None else LanguageModel(lm)

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from vec2vec.errors import InputError
 from vec2vec.stores.base import check_key, listed
-from vec2vec.vectors import is_utf8
+from vec2vec.vectors import SKIP, SKIP_OR_REPAIR, is_utf8
 
 OnBadRows = Literal["error", "skip"]
 
@@ -18,8 +18,6 @@ TEXT_COLUMNS = ("text", "texts", "sentence", "content", "body", "passage", "docu
 LABEL_COLUMNS = ("labels", "label_name", "label", "topics", "topic")
 SPLIT_COLUMNS = ("split",)
 HALF = "holds half a character (a lone surrogate)"
-SKIP = "leave such rows out with --on-bad-rows skip (on_bad_rows='skip' in Python)"
-WHAT_TO_DO = f"repair it, or {SKIP}"
 OTHER_IDS = "name another column by --id-column of embed or corpus (id_column in Python), or '' for row numbers"
 
 
@@ -56,7 +54,7 @@ class Fault(NamedTuple):
     kind: str
     detail: str = ""
     usual: bool = False
-    remedy: str = WHAT_TO_DO
+    remedy: str = SKIP_OR_REPAIR
 
     def __str__(self) -> str:
         return self.kind + (f" ({self.detail})" if self.detail else "")

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from vec2vec.datasets import Record, Tally, open_corpus
-from vec2vec.datasets.base import WHAT_TO_DO, Fault, text_fault
+from vec2vec.datasets.base import Fault, text_fault
 from vec2vec.encoders.base import Item
 from vec2vec.errors import InputError
-from vec2vec.vectors import is_utf8
+from vec2vec.vectors import SKIP_OR_REPAIR, is_utf8
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 OnBadRows = Literal["error", "skip"]
@@ -59,7 +59,7 @@ class InMemory:
                 tally.records += 1
                 yield Record(str(row), str(text))
             elif self.on_bad_rows == "error":
-                raise InputError(f"{self.name}: row {row} (counted from 0): {fault}; {WHAT_TO_DO}")
+                raise InputError(f"{self.name}: row {row} (counted from 0): {fault}; {SKIP_OR_REPAIR}")
             else:
                 tally.add(fault, f"row {row} (counted from 0)")
         if tally.records == 0:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from vec2vec.errors import InputError, OutputError
-from vec2vec.stores.atomic import atomic_file, check_output, followed, refuse_input, same_file
+from vec2vec.stores.atomic import atomic_file, check_output, followed, refuse_input, refuse_within
 from vec2vec.stores.base import BATCH_ROWS, SinkSpec, VectorSink, VectorSource, check_input, reading
 from vec2vec.stores.sampling import RowSource, Sample, draw_sample, sample_rows
 from vec2vec.vectors import REPAIR, Float32
@@ -141,8 +141,7 @@ def open_sink(
         raise InputError(f"{path}: bfloat16 can be written to .safetensors only; choose float16 or float32")
     if like is not None:
         refuse_input(path, like.path)
-    if like is not None and like.path.is_dir() and same_file(followed(path).parent, like.path):
-        raise OutputError(f"{path}: is in the folder that is the input; choose another one for the output")
+        refuse_within(path, like.path)
     check_output(path, force=force)
     if rows is not None:
         _check_room(path, rows * width * DTYPE_BYTES[dtype])

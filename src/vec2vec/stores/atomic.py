@@ -58,6 +58,12 @@ def refuse_input(path: Path, given: str | os.PathLike[str]) -> None:
         raise OutputError(f"{path}: is the input itself; choose another name for the output")
 
 
+def refuse_within(path: Path, folder: Path) -> None:
+    """Raises OutputError if the file `path` would be in the folder that is the input, whose files are read as one."""
+    if folder.is_dir() and same_file(followed(path).parent, folder):
+        raise OutputError(f"{path}: is in the folder that is the input; choose another one for the output")
+
+
 def same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
     """Whether both are there, and are one file or folder."""
     try:

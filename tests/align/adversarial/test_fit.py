@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import warnings
 from pathlib import Path
@@ -24,7 +25,7 @@ from vec2vec.align.adversarial.trainer import train
 from vec2vec.align.base import Progress, ProgressCallback, SpaceFit
 from vec2vec.align.second_opinion import second_opinion
 from vec2vec.cli import app
-from vec2vec.errors import ConfigError, DimensionError, InputError, Vec2VecWarning
+from vec2vec.errors import ConfigError, DimensionError, InputError, OutputError, Vec2VecWarning
 from vec2vec.preprocess import Preprocessor
 from vec2vec.translator import NetworkSpace, Space, Translator, linear_translator
 from vec2vec.verdict import Verdict
@@ -424,6 +425,8 @@ def test_add_space_refuses(world: World, linear: Translator) -> None:
     for key, value in (("width", 999), ("init", "random"), ("norm", "batch")):
         with pytest.raises(ConfigError, match=f"{key}: there is one network to go on with"):
             old.add_space(world.rows[2], "c", {"b": world.rows[1]}, steps=5, **{key: value})
+    with pytest.raises(OutputError, match=r"null.*: cannot be written"):
+        old.add_space(world.rows[2], "c", {"b": world.rows[1]}, steps=5, checkpoint=Path(os.devnull) / "c")
     both = {"a": world.rows[0], "b": world.rows[1]}
     with pytest.raises(ConfigError, match="stay: it goes by the linear start"):
         old.add_space(world.rows[2], "c", both, steps=5, stay=1.0)

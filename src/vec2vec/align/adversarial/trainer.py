@@ -387,9 +387,9 @@ def running(config: Vec2VecConfig, device: torch.device) -> Iterator[Accelerator
         )
     except ValueError as error:
         raise ConfigError(held) from error
-    if accelerator.device.type != device.type:
-        raise ConfigError(held)
     try:
+        if accelerator.device.type != device.type:
+            raise ConfigError(held)
         if config.tracker:
             accelerator.init_trackers("vec2vec", config={k: str(v) for k, v in config.model_dump(mode="json").items()})
         yield accelerator

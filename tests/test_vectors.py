@@ -155,7 +155,7 @@ def test_float32_is_not_copied_and_never_changed() -> None:
         ([[True, False]], "holds bool values"),
         ([[1j, 2]], "holds complex128 values"),
         (np.ones((2, 0)), "width 0"),
-        (np.ones((0, 4)), "has 0 rows, at least 1"),
+        (np.ones((0, 4)), "too few rows: 0; 1 or more"),
         (torch.ones(2, 2, dtype=torch.bfloat16), "cannot be read as an array"),
         (torch.ones(2, 2, requires_grad=True), "cannot be read as an array"),
     ],
@@ -167,9 +167,9 @@ def test_what_is_no_matrix_of_numbers_is_an_error(x: object, message: str) -> No
 
 
 def test_too_few_rows() -> None:
-    with pytest.raises(InputError, match="has 2 rows, at least 3"):
+    with pytest.raises(InputError, match="too few rows: 2; 3 or more are needed"):
         check_vectors(np.ones((2, 2)), min_rows=3)
-    with pytest.raises(InputError, match="has 1 rows after 1 bad rows were skipped"):
+    with pytest.raises(InputError, match=r"too few rows: 1 \(bad rows skipped: 1\); 2 or more"):
         check_vectors([[1, 2], [0, 0]], min_rows=2, on_bad_rows="skip")
     with pytest.raises(InputError):
         check_vectors([[0, 0]], on_bad_rows="skip")

@@ -213,8 +213,8 @@ def check_vectors(
     if len(checked):
         gate.finish()
     if len(checked) < max(min_rows, 1):
-        skipped = f" after {len(gate.bad):,} bad rows were skipped" if on_bad_rows == "skip" and gate.bad else ""
-        raise InputError(f"{name}: has {len(checked):,} rows{skipped}, at least {max(min_rows, 1):,} are needed")
+        skipped = f" (bad rows skipped: {len(gate.bad):,})" if on_bad_rows == "skip" and gate.bad else ""
+        raise InputError(f"{name}: too few rows: {len(checked):,}{skipped}; {max(min_rows, 1):,} or more are needed")
     return checked
 
 

@@ -167,7 +167,7 @@ def test_skipped_rows_are_listed(tmp_path: Path, with_bad_rows: list[str], choic
     result = runner.invoke(app, [*with_bad_rows, "--on-bad-rows", choice])
     assert result.exit_code == 0, result.output
     sidecar = tmp_path / "t.skipped.jsonl"
-    assert f"3 bad rows skipped, listed in {sidecar}" in result.stderr
+    assert f"bad rows skipped: 3, listed in {sidecar}" in result.stderr
     listed = [json.loads(line) for line in sidecar.read_text().splitlines()]
     assert [(Path(line["input"]).name, line["row"], line["reason"]) for line in listed] == [
         ("x.parquet::v", 7, "column 0 is NaN"),

@@ -87,10 +87,13 @@ def fit(
     InputError : vectors or pairs that cannot be used, or source and target are the same
     DimensionError : pairs of another width than the vectors
     ConfigError : an unknown method or setting, a value out of range, a device that is absent
+    DivergenceError, ArtifactError, MissingExtraError, OutputError : of "vec2vec" alone: a training that diverges, a
+        damaged checkpoint, a tracker that is not installed, a folder for either that cannot be written to
 
     Warns
     -----
-    Vec2VecWarning : fewer than 1,000 rows on a side, skipped rows, repeated rows or pairs, constant columns
+    Vec2VecWarning : fewer than 1,000 rows on a side, skipped rows, repeated rows or pairs, constant columns; unpaired
+        rows that do harm beside the pairs; no checkpoint to go on from
     """
     started = time.perf_counter()
     name = method if method is not None else "sinkhorn" if pairs is None else "few-pairs"

@@ -148,7 +148,7 @@ def verdict_from(evidence: dict[str, float]) -> Verdict:
     words = f"expected top-1 among {POOL:,}: {expected:.2f} ({low:.2f} to {high:.2f})"
     found = f"two fits on disjoint halves find one another's translations in {evidence['consistency']:.0%} of cases"
     if leading:
-        found += ", and no other map explains the rows nearly as well as the one that came of them"
+        found += ", but no other map explains the rows nearly as well as the one that came of them"
     if expected >= ALIGNED and evidence["rows"] >= LEAST_ROWS and not contested:
         return Verdict("aligned", expected, (low, high), evidence, f"Aligned: {found}; {words}.")
     if expected < NOT_ALIGNED:

@@ -84,8 +84,8 @@ def audit(
 ) -> Audit:
     """What a leaked set of vectors would tell somebody who knows neither its texts nor its model.
 
-    Nothing leaves this machine, unless `encoder` is an endpoint. Use it on vectors that are yours, or that you are
-    authorised to test.
+    Nothing leaves this machine, unless `encoder` or `judge` is an endpoint: the latter is sent the true texts. Use it
+    on vectors that are yours, or that you are authorised to test.
 
     Parameters
     ----------

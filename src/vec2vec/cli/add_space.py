@@ -15,9 +15,9 @@ from vec2vec.errors import ConfigError
 
 EXAMPLES = """[bold]Examples[/bold]
 
-vec2vec add-space translator third.npy --name third --reference known=known.npy
+vec2vec add-space translator third.npy --name third --reference target=known.npy
 
-vec2vec add-space translator third.npy --name third --reference known=known.npy --steps 500 --out larger
+vec2vec add-space translator third.npy --name third --reference target=known.npy --steps 500 --out larger
 
 Exit code: 0 aligned, or uncertain with a warning; 3 not aligned, and then nothing is written; 2 an error."""
 
@@ -103,7 +103,7 @@ def parse_references(texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         space, equals, file = text.partition("=")
         if not equals or not space.strip() or not file:
-            raise ConfigError(f"--reference {text}: write SPACE=FILE, such as --reference known=known.npy")
+            raise ConfigError(f"--reference {text}: write SPACE=FILE, such as --reference target=known.npy")
         if space.strip() in found:
             raise ConfigError(
                 f"--reference {text}: the space '{space.strip()}' has one already: {found[space.strip()]}"

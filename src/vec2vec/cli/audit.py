@@ -107,13 +107,13 @@ def audit(
         str | None, typer.Option(help="A causal language model that rewrites.", rich_help_panel=WORDS)
     ] = None,
     names: Annotated[
-        str | None, typer.Option(help="A spaCy model that finds names. [a rule]", rich_help_panel=WORDS)
+        str | None, typer.Option(help="A spaCy model that finds names; by default a rule does.", rich_help_panel=WORDS)
     ] = None,
     judge: Annotated[
         str | None,
         typer.Option(
             metavar="URL::MODEL",
-            help="An endpoint that says what is revealing; the true texts go there. [a rule]",
+            help="An endpoint that says what is revealing, in place of a rule; the true texts go there.",
             rich_help_panel=WORDS,
         ),
     ] = None,
@@ -123,7 +123,8 @@ def audit(
 ) -> None:
     """Show what a leaked vector database would tell: attributes and words, read from vectors alone.
 
-    For the owner of the vectors, or whoever is authorised to test them. Everything stays on this machine.
+    For the owner of the vectors, or whoever is authorised to test them. Nothing leaves this machine, unless
+    --encoder or --judge is an endpoint: the latter is sent the true texts.
     Writes out/report.html, out/report.json and out/report.md.
     """
     _check_out(out, force=force)

@@ -30,7 +30,7 @@ def demo(
     rows: Annotated[int, typer.Option(min=100, max=8000, help="Fit on this many random rows a side.")] = 8000,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads to use.")] = None,
     audit: Annotated[
-        bool, typer.Option("--audit", help="Audit the sample, too: what its vectors tell. Needs [report].")
+        bool, typer.Option("--audit", help="Audit the sample, too: what its vectors tell. Needs the extra report.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what is in --out.")] = False,
 ) -> None:

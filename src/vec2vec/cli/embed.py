@@ -86,7 +86,7 @@ def embed(
     ] = "minilm",
     max_tokens: Annotated[
         int | None,
-        typer.Option(min=0, help="Cut texts at this many tokens; 0: at the model's own maximum. [default: 64]"),
+        typer.Option(min=0, help="Cut texts at this many tokens; 0: at the model's own maximum; by default at 64."),
     ] = None,
     prompt: Annotated[Prompts, typer.Option(help="Whose prefix stands before a text.")] = Prompts.document,
     dimensions: Annotated[int | None, typer.Option(min=1, help="Shorten vectors to their first dimensions.")] = None,

@@ -26,7 +26,7 @@ vec2vec fit a.npy b.npy --out translator --pairs pairs.npz
 
 vec2vec fit a.npy b.npy --out translator --method vec2vec --restarts 4
 
-vec2vec fit a.npy b.npy --out translator --config settings.toml --set restarts=20
+vec2vec fit a.npy b.npy --out translator --config settings.toml --set rounds=60
 
 Exit code: 0 aligned, or uncertain with a warning; 3 not aligned, or uncertain with --strict; 2 an error."""
 
@@ -48,7 +48,8 @@ def fit(
     method: Annotated[
         str | None,
         typer.Option(
-            help="sinkhorn (default); vec2vec, a network trained from there; mini: mini-vec2vec as published."
+            help="sinkhorn (default), vec2vec (a network trained from there), or mini (mini-vec2vec as published); "
+            "with --pairs few-pairs (default), procrustes or ridge."
         ),
     ] = None,
     pairs: Annotated[
@@ -135,7 +136,7 @@ def fit(
     typer.echo(found.verdict.sentence)
     typer.echo(f"translator written to {out}")
     if found.skipped:
-        say(f"{sum(map(len, found.skipped.values())):,} bad rows skipped, listed in {sidecar}")
+        say(f"bad rows skipped: {sum(map(len, found.skipped.values())):,}, listed in {sidecar}")
     raise typer.Exit(exit_code(found.verdict, strict=strict))
 
 

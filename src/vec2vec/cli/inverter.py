@@ -104,7 +104,7 @@ def invert(
     inverter: Annotated[Path, typer.Argument(metavar="INVERTER", help="Folder of an inverter.")],
     vectors: Annotated[str, typer.Argument(metavar="VECTORS", help=f"Native or translated: {A_STORE}.")],
     out: Annotated[Path, typer.Option(help="Where the texts go: .jsonl.")],
-    encoder: Annotated[str | None, typer.Option(help="The encoder, for correction. [the inverter's]")] = None,
+    encoder: Annotated[str | None, typer.Option(help="The encoder, for correction; by default the inverter's.")] = None,
     beam: Annotated[int, typer.Option(min=1, help="Hypotheses for each vector.")] = 4,
     closeness: Annotated[
         float, typer.Option(min=0.05, max=1.0, help="1 for native vectors, about 0.5 for translated ones.")

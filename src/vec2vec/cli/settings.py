@@ -41,7 +41,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
     """Split ``key=value``; the value is read as JSON (``3``, ``0.5``, ``true``, ``[1, 2]``), else taken as a string."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"--set {text}: write KEY=VALUE, such as --set restarts=20")
+        raise ConfigError(f"--set {text}: write KEY=VALUE, such as --set rounds=60")
     try:
         parsed = json.loads(value)
     except json.JSONDecodeError:

@@ -45,7 +45,10 @@ def translate(
     ] = Dtype.float32,
     force: Annotated[bool, typer.Option("--force", help="Replace the output file.")] = False,
 ) -> None:
-    """Translate a file of vectors. Row order, ids and the other columns are kept; memory stays constant."""
+    """Translate a file of vectors. Memory stays constant.
+
+    Row order is kept, and so are ids and the other columns where the format of --out can hold them.
+    """
     from vec2vec.streaming import translate_file
     from vec2vec.translator import Translator
 
@@ -65,6 +68,6 @@ def translate(
         )
     say(f"{report.rows:,} rows translated to {out} in {report.seconds:.1f} s")
     if report.kept_bad:
-        say(f"{report.kept_bad:,} bad rows passed on as they were")
+        say(f"bad rows passed on as they were: {report.kept_bad:,}")
     if report.skipped:
-        say(f"{report.skipped:,} bad rows skipped, listed in {report.sidecar}")
+        say(f"bad rows skipped: {report.skipped:,}, listed in {report.sidecar}")

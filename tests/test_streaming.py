@@ -142,6 +142,21 @@ def test_an_existing_sidecar_stays_without_force_and_goes_with_its_output(tmp_pa
     assert not sidecar.exists()
 
 
+def test_what_is_said_of_an_output_that_is_gone_is_not_left_beside_another(tmp_path: Path, source: Path) -> None:
+    said = {sidecar_path(tmp_path / "out.npy"): "{}", tmp_path / "out.npy.json": '{"identity": {"encoder": "minilm"}}'}
+    for path, text in said.items():
+        path.write_text(text)
+        with pytest.raises(OutputError, match=rf"{path.name}: exists already.*--force"):
+            translate_file(Doubling(), source, tmp_path / "out.npy")
+        assert path.read_text() == text
+        translate_file(Doubling(), source, tmp_path / "out.npy", force=True)
+        assert not path.exists()
+        (tmp_path / "out.npy").unlink()
+    (tmp_path / "out.npy.json").write_text('{"mine": 1}')  # of another kind: it is not touched
+    translate_file(Doubling(), source, tmp_path / "out.npy")
+    assert (tmp_path / "out.npy.json").exists()
+
+
 def test_another_width_names_both(tmp_path: Path) -> None:
     np.save(tmp_path / "wide.npy", np.ones((2, 9), dtype=np.float32))
     with pytest.raises(DimensionError, match=r"9.*4"):

@@ -71,7 +71,8 @@ def translate_file(
     batch_rows : int
         Rows held in memory at once.
     force : bool
-        Replace an output that exists, and with it what was said of it in ``OUTPUT.json`` by `vec2vec.embed_file`.
+        Replace an output that exists, and with it the list of its skipped rows, and what `vec2vec.embed_file` said of
+        it in ``OUTPUT.json``.
     dtype : {"float32", "float16", "float64", "bfloat16"}
         Of the values in the file, see `vec2vec.stores.open_sink`. They are computed in float32.
     progress : callable of (rows done, rows in all), optional
@@ -83,7 +84,7 @@ def translate_file(
     DimensionError
         The width of the input is not that of the source space.
     OutputError
-        The output exists, or cannot be written.
+        The output exists, or what is said of one of its name, or it cannot be written.
 
     Warns
     -----
@@ -97,9 +98,10 @@ def translate_file(
     warn_unless_aligned(translator)
     vectors = open_source(input)
     gate = Gate(vectors.uri, width=translator.width(source), on_bad_rows=on_bad_rows)
-    sidecar = sidecar_path(output)
-    if on_bad_rows == "skip":
-        check_output(sidecar, force=force)
+    sidecar, note = sidecar_path(output), _encoder_note(output)
+    for said in (sidecar, note):  # of an output that is gone, or of the one that is replaced
+        if said is not None:
+            check_output(said, force=force)
     with (
         ExitStack() as after,  # the sidecar takes its place after the output does, and only if that goes well
         open_sink(
@@ -120,8 +122,8 @@ def translate_file(
             stream.flush()  # a full disk shows now, before the output takes its place
     if force and not skipped:
         sidecar.unlink(missing_ok=True)  # it belongs to the output that was replaced
-    if force:
-        _forget_encoder(sink.path)
+    if note is not None:
+        note.unlink(missing_ok=True)
     return TranslateReport(
         rows=sink.rows_written,
         skipped=len(skipped),
@@ -131,15 +133,14 @@ def translate_file(
     )
 
 
-def _forget_encoder(output: Path) -> None:
-    """Remove what `vec2vec.embed_file` said beside a file that is replaced now: its vectors are another model's."""
-    path = output.with_name(f"{output.name}.json")
+def _encoder_note(output: str | os.PathLike[str]) -> Path | None:
+    """Where `vec2vec.embed_file` told of an output, whose vectors will be another model's; None if it did not."""
+    path = Path(f"{parse_uri(output).path}.json")
     try:
         tree = json.loads(path.read_bytes())
     except (OSError, ValueError):  # there is none, or it is something else
-        return
-    if isinstance(tree, dict) and "identity" in tree:
-        path.unlink()
+        return None
+    return path if isinstance(tree, dict) and "identity" in tree else None
 
 
 def sidecar_path(output: str | os.PathLike[str]) -> Path:

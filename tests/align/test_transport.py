@@ -105,6 +105,13 @@ def test_the_assignment_collects_the_most_of_the_plan() -> None:
     assert plan[np.arange(30), found].sum() > plan.trace()
 
 
+@pytest.mark.parametrize("blocks", [1, 8])
+def test_ties_are_not_broken_by_the_order_of_the_columns(blocks: int) -> None:
+    found = assign(np.kron(np.eye(blocks), np.ones((256 // blocks, 256 // blocks))))
+    assert sorted(found) == list(range(256))
+    assert np.mean(found == np.arange(256)) < 4 * blocks / 256
+
+
 def test_barycentres_are_weighted_means() -> None:
     plan = np.array([[0.5, 0.0], [0.1, 0.3]])
     target = np.array([[1.0, 0.0], [0.0, 2.0]], np.float32)

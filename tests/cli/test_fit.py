@@ -190,6 +190,9 @@ def test_the_list_of_skipped_rows_is_not_replaced_unasked(tmp_path: Path, with_b
 
 def test_an_old_list_of_skipped_rows_goes_with_its_translator(tmp_path: Path, fitter: Fitter) -> None:
     (tmp_path / "t.skipped.jsonl").write_text("old")
+    result = runner.invoke(app, ["fit", "a.npy", "b.npy", "--out", str(tmp_path / "t")])
+    assert "t.skipped.jsonl: exists already" in result.stderr
+    assert not (tmp_path / "t").exists()
     result = runner.invoke(app, ["fit", "a.npy", "b.npy", "--out", str(tmp_path / "t"), "--force"])
     assert result.exit_code == 0
     assert not (tmp_path / "t.skipped.jsonl").exists()

@@ -27,8 +27,9 @@ from tiny_encoders import sentences
 import vec2vec
 from vec2vec.encoders import EmbedProgress, EmbedReport, embed_file, embedding, encode, get_encoder
 from vec2vec.encoders.cache import VectorCache
+from vec2vec.encoders.shards import Parts
 from vec2vec.errors import ConfigError, InputError, OutputError, Vec2VecWarning
-from vec2vec.stores import open_source, read_vectors
+from vec2vec.stores import atomic_file, open_source, read_vectors
 
 TEXTS = sentences(120)
 
@@ -374,6 +375,17 @@ def test_damaged_parts_are_found(
     with pytest.raises((InputError, OutputError), match=r"damaged part|part 1 is missing|not written by vec2vec"):
         embed_file(source, tmp_path / "out", static)
     assert embed_file(source, tmp_path / "out", static, force=True).rows == 120
+
+
+def test_a_part_that_another_run_writes_is_left_alone(static: Counting, tmp_path: Path) -> None:
+    parts = Parts(tmp_path / "p", static.identity, foreign="")
+    killed = parts.folder / ".part-00000.parquet.0123abcd.tmp"
+    killed.write_bytes(b"half")
+    with atomic_file(parts.folder / "part-00000.parquet") as stream:
+        stream.write(b"whole")
+        assert Parts(tmp_path / "p", static.identity, foreign="").parts == []
+    assert not killed.exists()
+    assert (parts.folder / "part-00000.parquet").read_bytes() == b"whole"
 
 
 def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path, static: Counting) -> None:

@@ -164,10 +164,15 @@ def match(name: str, source: Float32, target: Float32, config: TransportConfig, 
 
 
 def assign(plan: Float64) -> npt.NDArray[np.int64]:
-    """The one-to-one matching that collects the most of a square plan (Hungarian method, Kuhn 1955): (n,) columns."""
+    """The one-to-one matching that collects the most of a square plan (Hungarian method, Kuhn 1955): (n,) columns.
+
+    The solver sees the columns shuffled. It breaks ties by their order, by which a plan that tells nothing would match
+    every row to the column of its number.
+    """
     from scipy.optimize import linear_sum_assignment
 
-    return np.asarray(linear_sum_assignment(plan, maximize=True)[1], np.int64)
+    order = np.random.default_rng(0).permutation(plan.shape[1])
+    return order[linear_sum_assignment(plan[:, order], maximize=True)[1]]
 
 
 def barycentres(plan: Float64, target: Float32) -> Float32:

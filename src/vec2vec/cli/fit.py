@@ -104,7 +104,7 @@ def fit(
     from vec2vec.stores.atomic import refuse_input
 
     check_folder(out, force=force)
-    beside = [sidecar] if on_bad_rows is not BadRows.error else []
+    beside = [sidecar]
     if method in METHODS and METHODS[method].trains:
         from vec2vec.align.adversarial.chart import history_paths
 

@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from vec2vec.datasets import Record
 from vec2vec.encoders.base import Identity
 from vec2vec.errors import InputError, OutputError
 from vec2vec.stores import atomic_file
-from vec2vec.stores.atomic import writing
+from vec2vec.stores.atomic import remove_leftovers, writing
 from vec2vec.stores.parquet import open_parquet
 from vec2vec.stores.parquet_folder import COMPLETE, EMBEDDING
 from vec2vec.vectors import Float32, one_line
@@ -78,9 +79,8 @@ class Parts:
         self.identity = identity
         with writing(folder):
             folder.mkdir(exist_ok=True)
-            for leftover in folder.glob(".*.tmp"):  # of a process that was killed
-                leftover.unlink(missing_ok=True)
-            names = sorted(path.name for path in folder.iterdir())
+            remove_leftovers(folder, "*", age=0.0)
+            names = sorted(path.name for path in folder.iterdir() if not fnmatch(path.name, ".*.tmp"))
         strange = [name for name in names if not PART.fullmatch(name) and name != COMPLETE]
         if strange:
             raise OutputError(f"{folder}: has '{strange[0]}' in it, which is no part of an embedding; {foreign}")

@@ -25,7 +25,7 @@ from vec2vec.vectors import VectorBatch, one_line
 if sys.platform != "win32":
     import fcntl
 
-LEFTOVER_SECONDS = 60.0  # a file that was written to more lately may just have been made, and not be locked yet
+LEFTOVER_SECONDS = 60.0
 
 
 @contextmanager
@@ -91,7 +91,7 @@ class AtomicFile:
         self.temporary = _beside(self.target, "tmp")
         with writing(path):
             check_output(path, force=force)
-            _remove_leftovers(self.target)
+            remove_leftovers(self.target.parent, glob.escape(self.target.name))
             self.stream: BinaryIO = open(self.temporary, "x+b")  # noqa: SIM115 - closed by commit or abort
             _lock(self.stream)
 
@@ -181,11 +181,14 @@ def _lock(stream: BinaryIO) -> bool:
     return True
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Remove hidden files beside `path` that a process which was killed began, and none that another one writes."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.????????.tmp"):
+def remove_leftovers(folder: Path, names: str, age: float = LEFTOVER_SECONDS) -> None:
+    """Remove what a process that was killed began for files of these names (a pattern), not what another one writes.
+
+    What was written to in the last `age` seconds stays: it may just have been made, and not be locked yet.
+    """
+    for left in folder.glob(f".{names}.????????.tmp"):
         with suppress(OSError):
-            if left.is_file() and time.time() - left.stat().st_mtime > LEFTOVER_SECONDS:
+            if left.is_file() and time.time() - left.stat().st_mtime > age:
                 with open(left, "rb") as stream:
                     if _lock(stream):
                         left.unlink()

@@ -19,7 +19,7 @@ from vec2vec.audit.defences import (
 )
 from vec2vec.audit.intervals import exact
 from vec2vec.audit.report import markdown, page
-from vec2vec.errors import ConfigError
+from vec2vec.errors import ConfigError, DivergenceError
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +163,30 @@ def test_a_defence_that_cannot_be_tried_is_noted_and_the_others_are(world, monke
     )
     assert [one.name for one in found.defences] == ["none", "tenants"]
     assert "too few: could not be tried: source: has 3 usable rows" in found.notes[-1]
+
+
+def test_a_defence_whose_fit_diverges_is_noted_and_the_others_are_tried(world, monkeypatch):
+    calls: list[int] = []
+
+    def diverging(source: np.ndarray, target: np.ndarray, **options: object) -> Fit:
+        calls.append(len(source))
+        if len(calls) == 2:
+            raise DivergenceError("the loss is nan at step 7")
+        return fit(source, target, method="procrustes", pairs=(source, target[: len(source)]))
+
+    monkeypatch.setattr(run, "fit", diverging)
+    found = audit(
+        world.leak[:60],
+        None,
+        world.reference,
+        scope="a test",
+        translator=world.translator,
+        defences="int8,rotation",
+        picture_rows=60,
+        resamples=100,
+    )
+    assert [one.name for one in found.defences] == ["none", "rotation"]
+    assert found.notes[-1] == "int8 quantisation: could not be tried: the loss is nan at step 7"
 
 
 def test_labels_alone_are_enough_to_compare_by(world, monkeypatch):

@@ -12,7 +12,9 @@ from threading import Thread
 import numpy as np
 import pytest
 import torch
-from tiny_encoders import WORDS, save_static, word_tokenizer
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from tiny_encoders import WORDS, save_bert, save_static, word_tokenizer
 
 from vec2vec.audit.inversion import Inverter, train_inverter
 from vec2vec.audit.inversion.correct import correct, nearest_texts
@@ -22,7 +24,7 @@ from vec2vec.audit.inversion.measures import token_f1
 from vec2vec.audit.inversion.section import random_like
 from vec2vec.audit.inversion.vocabulary import Vocabulary, cut_as_seen, cut_texts, find_tokenizer
 from vec2vec.encoders import Encoder, encode, get_encoder
-from vec2vec.errors import ArtifactError, ConfigError, DimensionError, InputError, OutputError
+from vec2vec.errors import ArtifactError, ConfigError, DimensionError, DivergenceError, InputError, OutputError
 
 SMALL = {
     "width": 32,
@@ -200,6 +202,14 @@ def test_another_encoders_vectors(inverter, vectors):
         inverter.check_encoder({"encoder": "minilm", "dimensions": 384, "prefix": ""})
 
 
+def test_an_encoder_of_the_same_name_with_other_weights(inverter):
+    own = inverter.record["encoder"]
+    inverter.check_encoder(own)
+    inverter.check_encoder(own | {"revision": "a commit"})  # which says nothing of the files in a folder
+    with pytest.raises(InputError, match=r"another encoder that is called 'static', too: .* blake2b:00; give the"):
+        inverter.check_encoder(own | {"revision": "blake2b:00"})
+
+
 def test_a_training_that_is_stopped_ends_where_it_would_have(texts, vectors, encoder, tmp_path):
     class StopError(Exception):
         pass
@@ -226,9 +236,56 @@ def test_a_training_that_is_stopped_ends_where_it_would_have(texts, vectors, enc
     assert saved[-1] == 5
     assert checkpoint.exists()
     resumed = train_inverter(texts[:200], vectors[:200], encoder, checkpoint=checkpoint, **options)
-    assert not checkpoint.exists()
     for a, b in zip(whole.network.parameters(), resumed.network.parameters(), strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_a_training_that_ended_is_kept_until_it_is_saved(texts, vectors, encoder, tmp_path, monkeypatch):
+    from vec2vec.audit.inversion.training import _Trainer
+
+    checkpoint = tmp_path / "state.safetensors"
+    made = train_inverter(texts[:200], vectors[:200], encoder, checkpoint=checkpoint, steps=3, **SMALL)
+    monkeypatch.setattr(_Trainer, "_train_step", lambda *_: pytest.fail("it was trained on"))
+    again = train_inverter(texts[:200], vectors[:200], encoder, checkpoint=checkpoint, steps=3, **SMALL)
+    assert again.record == made.record
+    for a, b in zip(made.network.parameters(), again.network.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="is a file"):
+        again.save_pretrained(tmp_path / "file")
+    assert checkpoint.exists()
+    again.save_pretrained(tmp_path / "i")
+    assert not checkpoint.exists()
+
+
+def test_a_record_is_strict_json(texts, vectors, encoder, tmp_path):
+    checkpoint = tmp_path / "state.safetensors"
+    given = (texts[:200], vectors[:200], encoder)
+    train_inverter(*given, checkpoint=checkpoint, steps=3, **SMALL)
+    with safe_open(checkpoint, "pt") as stored:
+        meta = stored.metadata()
+    meta.pop("loss")  # as those were that are older than this key
+    save_file(load_file(checkpoint), checkpoint, meta)
+    train_inverter(*given, checkpoint=checkpoint, steps=2, **SMALL).save_pretrained(tmp_path / "i")
+    tree = json.loads((tmp_path / "i" / "config.json").read_text(), parse_constant=pytest.fail)
+    assert tree["record"]["steps"] == 3
+    assert tree["record"]["loss"] is None
+    assert Inverter.from_pretrained(tmp_path / "i").record["loss"] is None
+
+
+def test_a_training_that_diverges(texts, vectors, encoder, tmp_path):
+    checkpoint = tmp_path / "state.safetensors"
+    with pytest.raises(DivergenceError, match="at step 3 its held-out loss is nan; give it a lower rate"):
+        train_inverter(texts[:200], vectors[:200], encoder, checkpoint=checkpoint, steps=3, **SMALL | {"rate": 1e38})
+    assert not checkpoint.exists()
+
+
+def test_any_seed_will_do(texts, vectors, encoder):
+    made = [
+        train_inverter(texts[:200], vectors[:200], encoder, steps=1, seed=seed, **SMALL | {"dropout": 0.1})
+        for seed in (2**32, 2**44 + 1, 2**80)
+    ]
+    assert len({one.record["loss"] for one in made}) == 3
 
 
 def test_a_checkpoint_of_another_training_is_refused(texts, vectors, encoder, tmp_path):
@@ -263,6 +320,24 @@ def test_texts_are_cut_where_the_vectors_stop(encoder):
     tokenizer = find_tokenizer(encoder)
     assert cut_texts(tokenizer, ["the river, and more", "old"], 2) == ["the river", "old"]
     assert cut_as_seen(encoder, ["the " * 20, "old"]) == ["the " * 15 + "the", "old"]
+
+
+def test_a_prefix_takes_the_place_of_tokens(tmp_path):
+    save_bert(tmp_path / "prompted", pooling="mean")
+    path = tmp_path / "prompted" / "config_sentence_transformers.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"prompts": {"document": "passage : "}}))
+    encoder = get_encoder(str(tmp_path / "prompted"), max_tokens=8)
+    texts = stories(20, 1)
+    cut = cut_as_seen(encoder, texts)
+    assert cut == [" ".join(text.split()[:4]) for text in texts]  # and two for the prefix, and two special ones
+    np.testing.assert_allclose(encode(encoder, cut), encode(encoder, texts), atol=1e-6)
+    trained = train_inverter(texts, encode(encoder, texts), encoder, steps=1, **SMALL)
+    assert trained.network.config.tokens == 4
+
+    blind = get_encoder(str(tmp_path / "prompted"), max_tokens=3)
+    assert cut_as_seen(blind, texts) == [""] * 20
+    with pytest.raises(InputError, match="cut at 3 tokens, it sees nothing of a text"):
+        train_inverter(texts, encode(blind, texts), blind, steps=1, **SMALL)
 
 
 def test_rare_tokens_are_unknown_and_never_written(encoder):

@@ -317,6 +317,19 @@ def test_three_files_with_the_same_figures(whole, tmp_path):
     assert "Sara" in paths[2].read_text()
 
 
+def test_a_report_that_cannot_be_written_whole_is_not_begun(whole, tmp_path):
+    with pytest.raises(OutputError, match=r"its folder .*no does not exist"):
+        write_report(whole, tmp_path / "no" / "out")
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="is a file; a report needs a folder"):
+        write_report(whole, tmp_path / "file")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.md").touch()
+    with pytest.raises(OutputError, match=r"report\.md: exists already"):
+        write_report(whole, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.md"]
+
+
 def test_the_same_audit_gives_the_same_markdown(whole):
     assert markdown(whole) == markdown(whole)
     assert np.isfinite(whole.seconds)

@@ -86,6 +86,23 @@ def test_what_the_audit_gives_the_fit_is_no_setting_of_it(world, method, message
         run(world, translator=None, method=method)
 
 
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ({"roundz": 3}, "the method sinkhorn has no setting 'roundz'; did you mean 'rounds'"),
+        ({"method": "mini", "early_rows": 3}, "the method mini has no setting 'early_rows'"),
+        ({"method": "sinkhornn"}, "there is no method 'sinkhornn'"),
+        ({"method": "ridge"}, "the method ridge needs known pairs, and an audit has none"),
+        ({"device": "tpu"}, "there is no device 'tpu'"),
+    ],
+)
+@pytest.mark.parametrize("fitted", [True, False])
+def test_settings_that_a_fit_would_refuse_are_refused_before_the_work(world, monkeypatch, method, message, fitted):
+    monkeypatch.setattr(vec2vec.audit.run, "open_leak", lambda leak: pytest.fail("the leak was opened"))
+    with pytest.raises(ConfigError, match=message):
+        run(world, method=method, **({"translator": None} if fitted else {"defences": "int8"}))
+
+
 def test_spaces_are_those_of_a_given_translator(world):
     with pytest.raises(ConfigError, match="no translator is given"):
         run(world, translator=None, target_space="known")
@@ -163,6 +180,11 @@ def test_the_same_seed_gives_the_same_figures(world, found):
     for tree in trees:
         tree.pop("seconds"), tree.pop("created")
     assert trees[0] == trees[1]
+
+
+def test_any_seed_will_do(world):
+    found = run(world, seed=2**40, leak=world.leak[:60], truth=world.truth.take(np.arange(60)))
+    assert found.picture is not None
 
 
 def test_json_holds_the_figures(found):

@@ -82,6 +82,29 @@ def made(folder: Path, text: str) -> Bench:
             {"data": "texts", "spaces": [["left", "right"]], "measures": ["retrieval"]},
             "has 1 rows to score on; 2 are needed",
         ),
+        (
+            FILES + "[methods.mine]\nmethod = 'ridge'\nlabel = 'Procrustes'",
+            {"methods": ["procrustes", "mine"]},
+            "the methods 'procrustes' and 'mine' have the same label 'Procrustes'; give one of them another",
+        ),
+        (
+            CORPUS.replace("[spaces.left]", "[spaces.left]\nlabel = 'Right'"),
+            {"data": "texts", "spaces": [["left", "right"]]},
+            "the spaces 'left' and 'right' have the same label 'Right'",
+        ),
+        (FILES.replace('"Left"', '"Right"'), {}, "the spaces 'source' and 'target' have the same label 'Right'"),
+        (
+            FILES + "[methods.procrutes]\nsettings = { bogus = 1 }",
+            {},
+            r"method 'procrutes': no experiment names it \(did you mean 'procrustes'\?\); name it in one, or leave",
+        ),
+        (FILES + "[methods.other]\nmethod = 'nonsense'", {}, "method 'other': no experiment names it; name it"),
+        (
+            FILES + "[methods.identity]\nrows = [20]",
+            {"methods": ["identity"], "pairs": []},
+            "the method 'identity' is fitted on no rows; leave out its rows",
+        ),
+        (FILES, {"score_on": ["pairs"], "measures": []}, "score_on is for the measures 'retrieval' and 'neighbours'"),
         (WORDS, {"data": "words", "methods": ["identity"], "pairs": []}, "is for texts"),
         (WORDS, {"data": "words", "measures": ["neighbours"]}, "is for texts"),
     ],
@@ -126,6 +149,37 @@ def test_every_fitter_of_the_library_is_built_in() -> None:
 def test_the_demo_can_run_as_it_is(tmp_path: Path) -> None:
     bench = Bench("demo", tmp_path / "out")
     assert {cell.method for cell in bench.grid.cells.values()} >= {"sinkhorn", "few-pairs", "ot-gw-low-rank", "chance"}
+
+
+@pytest.mark.parametrize(("side", "value", "reason"), [("left", np.nan, "NaN"), ("right", 0, "are zero")])
+@pytest.mark.parametrize("kind", ["files", "corpus"])
+def test_a_bad_row_to_score_on_is_refused_under_the_name_of_its_file(
+    data: Path, tmp_path: Path, kind: str, side: str, value: float, reason: str
+) -> None:
+    for name in ("left", "right", "left-eval", "right-eval", "left-pairs", "right-pairs"):
+        x = np.load(data / f"{name}.npy")
+        if name == (f"{side}-eval" if kind == "files" else side):
+            x[-5] = value
+        np.save(tmp_path / f"{name}.npy", x)
+    (tmp_path / "texts.jsonl").write_bytes((data / "texts.jsonl").read_bytes())
+    part, settings, place = FILES, GOOD, rf"{side}-eval\.npy: row 55"
+    if kind == "corpus":
+        part, place = CORPUS.replace('domains = "domain"', ""), rf"{side}\.npy: row 295"
+        settings = GOOD | {"data": "texts", "spaces": [["left", "right"]]}
+    with pytest.raises(InputError, match=f"{place} .*{reason}.*repair it"):
+        made(tmp_path, toml(tmp_path, part, experiment(**settings)))
+
+
+def test_too_few_rows_for_neighbours_are_refused_where_another_experiment_has_enough(
+    data: Path, tmp_path: Path
+) -> None:
+    for side in ("left", "right"):
+        np.save(tmp_path / f"{side}-eval.npy", np.load(data / f"{side}-eval.npy")[:8])
+    few = FILES.replace('"left-eval', f'"{tmp_path}/left-eval').replace('"right-eval', f'"{tmp_path}/right-eval')
+    plain = experiment(name="plain", data="pairs", methods=["chance"], measures=["retrieval"])
+    made(tmp_path, toml(data, few, plain))
+    with pytest.raises(Vec2VecError, match="has 8 rows to score on; 11 are needed"):
+        made(tmp_path, toml(data, few, plain, experiment(data="pairs", methods=["identity"])))
 
 
 @pytest.mark.parametrize(("domains", "short"), [("", "right"), ('domains = "domain"', "right and left")])

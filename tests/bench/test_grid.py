@@ -6,12 +6,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-from bench_data import CORPUS, FILES, experiment, toml
+import pytest
+from bench_data import CORPUS, FILES, WORDS, experiment, toml
 
 from vec2vec.bench.config import parse_config
 from vec2vec.bench.grid import Cell, Grid, make_grid
 from vec2vec.bench.places import Places, fingerprints
+from vec2vec.bench.prepare import corpus_uri
 from vec2vec.bench.worlds import CorpusWorld, Truth
+from vec2vec.errors import InputError
 from vec2vec.settings import parse_toml
 
 
@@ -65,6 +68,38 @@ def test_experiments_share_cells_and_an_id_changes_with_all_that_decides(data: P
     assert set(grid(tmp_path, FILES, one).cells) == {cell.id}
     np.save(tmp_path / "left.npy", np.load(data / "left.npy") + 1)
     assert set(grid(tmp_path, FILES, one).cells) != {cell.id}
+
+
+def test_what_tables_call_the_spaces_does_not_change_an_id(data: Path) -> None:
+    one = experiment(data="pairs", methods=["ridge"], pairs=[20])
+    unnamed = FILES.replace('source_label = "Left"', "").replace('target_label = "Right"', "")
+    found = {name for part in (FILES, FILES.replace("Left", "Old"), unnamed) for name in grid(data, part, one).cells}
+    assert len(found) == 1
+    words = experiment(data="words", methods=["ridge"], pairs=[20])
+    assert set(grid(data, WORDS + 'source_label = "English"', words).cells) == set(grid(data, WORDS, words).cells)
+
+
+@pytest.mark.parametrize(
+    ("copy", "file"), [("enron:mails", "mails/a/1."), ("nq:copy.jsonl", "copy.jsonl"), ("enron:m.csv::b", "m.csv")]
+)
+def test_the_local_copy_of_a_listed_corpus_lies_in_the_root_and_an_id_changes_with_it(
+    tmp_path: Path, copy: str, file: str
+) -> None:
+    part = f'[spaces.l]\nencoder = "minilm"\n[spaces.r]\nencoder = "e5"\n[data.c]\nkind = "corpus"\ntexts = "{copy}"\n'
+    one = experiment(data="c", spaces=[["l", "r"]], methods=["mini"])
+    with pytest.raises(InputError, match="there is no such file"):
+        grid(tmp_path, part, one)
+    path = tmp_path / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("one")
+    before = set(grid(tmp_path, part, one).cells)
+    path.write_text("another")
+    assert set(grid(tmp_path, part, one).cells) != before
+    config = parse_config(parse_toml(toml(tmp_path, part, one), "test"), "test")
+    name, _, place = copy.partition(":")
+    assert corpus_uri(config, copy) == f"{name}:{tmp_path}/{place}"
+    for hub in ("nq", "nq::text", "hf:some/data:train"):
+        assert corpus_uri(config, hub) == hub
 
 
 def test_the_sets_of_a_corpus_are_disjoint_and_a_choice_of_domains_is_scored_on_those_of_both(

@@ -19,12 +19,15 @@ import pytest
 from bench_data import CORPUS, FILES, UNPAIRED, WORDS, experiment, toml
 from typer.testing import CliRunner
 
-from vec2vec.bench import Bench, BenchProgress
+from vec2vec.bench import Bench, BenchProgress, write_report
 from vec2vec.bench.config import load_config
 from vec2vec.bench.figures import write_figures
+from vec2vec.bench.report import flatten
 from vec2vec.bench.runner import Child
 from vec2vec.bench.tables import all_tables
+from vec2vec.bench.work import perform
 from vec2vec.cli import app
+from vec2vec.errors import OutputError
 
 SPACES = [["left", "right"]]
 
@@ -102,6 +105,23 @@ def test_a_fit_that_is_another_one_again_counts_once(ran: tuple[Path, Any]) -> N
     assert all_tables(config, [*rows, *again]) == all_tables(config, rows)
     other = [row | {"cell": f"{row['cell']}-s1", "seed": row["seed"] + 1} for row in rows]
     assert all_tables(config, [*rows, *other]) != all_tables(config, rows)
+    other = [row | {"cell": f"{row['cell']}-m", "method": f"{row['method']}-m"} for row in rows]
+    assert all_tables(config, [*rows, *other]) != all_tables(config, rows)
+
+
+def test_tables_go_by_the_pairs_that_a_fit_used(data: Path, tmp_path: Path) -> None:
+    for name in ("left", "right", "left-eval", "right-eval", "left-pairs", "right-pairs"):
+        x = np.load(data / f"{name}.npy")
+        np.save(tmp_path / f"{name}.npy", np.tile(x[:20], (3, 1)) if name.endswith("pairs") else x)
+    path = write(tmp_path, toml(tmp_path, FILES), experiment(data="pairs", methods=["procrustes"], pairs=[60]))
+    bench = Bench(str(path), tmp_path / "out")
+    ((name, cell),) = bench.grid.cells.items()
+    result = {"status": "done", "seconds": 1.0} | json.loads(json.dumps(perform(bench.places, cell, 1)))
+    rows = list(flatten(bench.config, bench.grid, {name: result}))
+    assert {row["pairs"] for row in rows} == {20}
+    assert "20" in all_tables(bench.config, rows)[0].table.sections[0].rows[0]
+    del result["about"]["fitted_pairs"]  # as results of an earlier version lack it
+    assert {row["pairs"] for row in flatten(bench.config, bench.grid, {name: result})} == {60}
 
 
 def test_what_is_done_is_not_done_again(ran: tuple[Path, Any], data: Path) -> None:
@@ -144,6 +164,24 @@ def test_a_killed_run_leaves_whole_results_and_goes_on(data: Path, tmp_path: Pat
     results = bench.run(workers=2)
     assert len(results) == 3
     assert {name: (cells / name).read_bytes() for name in done} == done
+    assert not list((tmp_path / "out").glob(".work-*"))
+
+
+def test_two_runs_are_not_at_work_in_one_folder(data: Path, tmp_path: Path) -> None:
+    path = write(tmp_path, toml(data, FILES), experiment(data="pairs", methods=["chance"]))
+    bench, again = Bench(str(path), tmp_path / "out"), Bench(str(path), tmp_path / "out")
+    seen = []
+
+    def meanwhile(_: BenchProgress) -> None:
+        with pytest.raises(OutputError, match="another run is at work in this folder"):
+            again.run()
+        seen.append(len(list((tmp_path / "out").glob(".work-*"))))
+
+    bench.run(progress=meanwhile)
+    assert set(seen) == {1}
+    (tmp_path / "out" / ".work-killed").mkdir()
+    again.run()
+    assert {one.name for one in (tmp_path / "out").iterdir()} == {".lock", "cells", "config.toml", "grid.json"}
 
 
 def test_one_cell_that_crashes_is_recorded_and_the_others_go_on(
@@ -204,8 +242,6 @@ def test_unpaired_data_are_fitted_and_judged_without_scores(data: Path, tmp_path
     (result,) = bench.run().values()
     assert result["lines"] == []
     assert result["about"]["verdict"] != "aligned"  # so few rows cannot be
-    from vec2vec.bench import write_report
-
     write_report(bench)
     assert "without truth" in (tmp_path / "out" / "tables.md").read_text()
 
@@ -248,6 +284,30 @@ def test_experiments_of_other_scripts_have_figures_of_their_own(data: Path, tmp_
     found = write_figures(bench, rows, {}, tmp_path / "out" / "figures")
     assert [path.name for path in found] == ["日本-time.png", "中国-time.png", "a-b-time.png", "a-b-time-2.png"]
     assert all(path.exists() for path in found)
+
+
+def test_long_labels_end_no_figures_and_a_figure_that_fails_no_tables(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, toml(data, FILES), experiment(data="pairs", methods=["chance"]))
+    picture = {"before": [[1.0]], "after": [[1.0]], "domains": None}
+    longer = {"cell": "c", "label": "a", "seed": 0, "rows_source": 9, "pairs": 9}
+    rows = [ROW | longer | {"source": "x" + "é" * 130, "target": name} for name in "xy"]
+    bench = Bench(str(path), tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    found = write_figures(bench, rows, {"c": {"picture": picture}}, tmp_path / "out" / "figures")
+    assert [len(path.name.encode()) <= 210 for path in found] == [True, True]
+    assert all(path.exists() for path in found)
+    assert found[0] != found[1]
+
+    def fails(*_: object) -> None:
+        raise OutputError("no figure")
+
+    monkeypatch.setattr("vec2vec.bench.figures.write_figures", fails)
+    with pytest.raises(OutputError, match="no figure"):
+        write_report(bench)
+    names = {one.name for one in (tmp_path / "out").iterdir() if one.is_file()} - {"figures.txt"}
+    assert names == {"results.parquet", "tables.md", "tables.tex", "tables.html"}
 
 
 def test_dollars_in_titles_and_labels_are_no_formulas(data: Path, tmp_path: Path) -> None:

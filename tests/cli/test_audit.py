@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from vec2vec.cli import app
 from vec2vec.encoders import encode, get_encoder
+from vec2vec.errors import OutputError
 from vec2vec.preprocess import Preprocessor
 from vec2vec.translator import linear_translator
 from vec2vec.verdict import Verdict
@@ -70,7 +71,7 @@ def call(world: Path, out: Path, *more: str, translator: str = "t", scope: bool 
     return runner.invoke(app, [*parts, *(["--scope", "a test"] if scope else []), *QUICK, *more])
 
 
-def test_from_texts_to_the_report_with_a_trained_inverter(world, tmp_path):
+def test_from_texts_to_the_report_with_a_trained_inverter(world, tmp_path, monkeypatch):
     inverter = tmp_path / "inverter"
     texts, known = str(world / "reference.jsonl"), str(world / "known")
     trained = runner.invoke(
@@ -136,6 +137,18 @@ def test_from_texts_to_the_report_with_a_trained_inverter(world, tmp_path):
     assert [line["row"] for line in lines] == [0, 1]
     assert all(line["text"] for line in lines)
 
+    corrected = ["inverter", "invert", str(inverter), str(tmp_path / "native.npy"), "--rounds", "1"]
+    (tmp_path / "other").mkdir()
+    save_static(tmp_path / "other" / "known", normalize=False)
+    for more, message in (
+        ([], "trained on an encoder in a folder called known: say where it is, with --encoder path/to/known"),
+        (["--encoder", str(tmp_path / "other" / "known")], "another encoder that is called 'known', too"),
+    ):
+        monkeypatch.chdir(tmp_path / "other")
+        run = runner.invoke(app, [*corrected, "--out", str(tmp_path / "more.jsonl"), *more])
+        assert run.exit_code == 2, run.output
+        assert message in " ".join(run.stderr.split())
+
 
 @pytest.mark.parametrize("option", ["--lm", "--encoder"])
 def test_what_serves_to_correct_needs_rounds(tmp_path, option):
@@ -157,9 +170,20 @@ def test_an_inverter_is_trained_where_none_is_given(world, tmp_path):
 def test_an_inverter_goes_home_with_its_checkpoint(world, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     args = ["inverter", "train", str(world / "reference.jsonl"), "--encoder", str(world / "known"), "--out", "~/inv"]
-    trained = runner.invoke(app, [*args, "--steps", "2", "--set", "checkpoint_seconds=1e-9", *SMALL])
+    args += ["--steps", "2", "--set", "checkpoint_seconds=1e-9", *SMALL]
+    with monkeypatch.context() as patch:
+        patch.setattr("vec2vec.audit.inversion.inverter.atomic_folder", full)
+        failed = runner.invoke(app, args)
+    assert failed.exit_code == 2
+    assert [path.name for path in tmp_path.glob(".inv*")] == [".inv.training.safetensors"]
+    trained = runner.invoke(app, args)
     assert trained.exit_code == 0, trained.output
     assert (tmp_path / "inv" / "model.safetensors").exists()
+    assert not list(tmp_path.glob(".inv*"))
+
+
+def full(path: Path, check: object) -> None:
+    raise OutputError(f"{path}: cannot be written: No space left on device")
 
 
 def test_texts_that_the_encoder_knows_nothing_of_are_skipped_with_their_labels(world, tmp_path):

@@ -15,7 +15,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
-from tiny_encoders import save_bert, sentences
+from tiny_encoders import save_bert, save_static, sentences
 
 from vec2vec.encoders import ENCODERS, EncoderOptions, encode, get_encoder
 from vec2vec.encoders.base import finish_vectors, plan_batches, require
@@ -93,6 +93,17 @@ def hub(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     return snapshot
+
+
+def test_the_revision_of_a_folder_is_that_of_its_files_but_for_hidden_ones(tmp_path: Path) -> None:
+    save_static(tmp_path / ".hidden" / "enc")
+    folder = tmp_path / ".hidden" / "enc"
+    revision = get_encoder(str(folder)).identity.revision
+    (folder / ".cache" / "huggingface").mkdir(parents=True)
+    (folder / ".cache" / "huggingface" / "x.metadata").write_text("a time")
+    assert get_encoder(str(folder)).identity.revision == revision
+    (folder / "more.txt").write_text("")
+    assert get_encoder(str(folder)).identity.revision != revision
 
 
 @pytest.mark.parametrize(("prompt", "prefix"), [("document", "passage: "), ("query", "query: "), ("none", "")])

@@ -172,7 +172,7 @@ def assign(plan: Float64) -> npt.NDArray[np.int64]:
     from scipy.optimize import linear_sum_assignment
 
     order = np.random.default_rng(0).permutation(plan.shape[1])
-    return order[linear_sum_assignment(plan[:, order], maximize=True)[1]]
+    return np.asarray(order[linear_sum_assignment(plan[:, order], maximize=True)[1]], np.int64)
 
 
 def barycentres(plan: Float64, target: Float32) -> Float32:

@@ -75,7 +75,7 @@ class Picture:
         width = max(leak.shape[1], reference.shape[1])
         before = np.concatenate([fit_width(leak[mine], width), fit_width(reference[other], width)])
         latent = [translator.latent(leak[mine], space=source), translator.latent(reference[other], space=target)]
-        points = [project(x, "tsne", settings.seed) for x in (before, np.concatenate(latent))]
+        points = [project(x, "tsne", settings.seed % 2**32) for x in (before, np.concatenate(latent))]
         return cls(np.asarray(points[0], np.float32), np.asarray(points[1], np.float32), len(mine))
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vec2vec import __version__
-from vec2vec.align import fit, limited_threads
-from vec2vec.align.base import Progress
+from vec2vec.align import find_device, fit, limited_threads
+from vec2vec.align.base import Progress, find_method, make_config
 from vec2vec.audit.attributes import Attributes, Reading, Views, check_labels, read_attributes, train_probe, zero_shot
 from vec2vec.audit.defences import Defence, DefenceResult, choose_defences, search_recall
 from vec2vec.audit.inputs import (
@@ -36,7 +36,7 @@ from vec2vec.audit.known import Known, Say, Words
 from vec2vec.audit.result import Audit, Picture, TranslationScores
 from vec2vec.audit.settings import AuditSettings, make_audit_settings
 from vec2vec.encoders import Encoder, get_encoder, is_endpoint
-from vec2vec.errors import ConfigError, DimensionError, InputError, Vec2VecWarning
+from vec2vec.errors import ConfigError, DimensionError, InputError, Vec2VecError, Vec2VecWarning
 from vec2vec.stores.base import listed
 from vec2vec.translator import Translator
 from vec2vec.vectors import Float32, Int64, OnBadRows
@@ -122,8 +122,8 @@ def audit(
     ------
     InputError : a leak, reference, truth or labels that cannot be used, see there; a blank scope
     DimensionError : the translator's spaces have not the widths of the leak and of the encoder
-    ConfigError : an unknown setting; in `method`, what the audit gives the fit itself; settings of a fit beside a
-        translator, or spaces without one; what serves to recover texts where none are
+    ConfigError : an unknown setting; in `method`, what `fit` refuses, or the audit gives it itself; settings of a fit
+        beside a translator, or spaces without one; what serves to recover texts where none are
     """
     if not scope.strip():
         raise InputError("an audit needs its scope: what is audited, and on whose authority")
@@ -145,6 +145,8 @@ def audit(
         raise ConfigError("a translator is given: rows and settings of a fit (--rows, --set-fit) serve to fit one only")
     if translator is None and (source_space is not None or target_space is not None):
         raise ConfigError("no translator is given: spaces (--from, --to) are those of a given one (--translator)")
+    if translator is None or run.defences:
+        _check_fit(run.method)
     run.words.refuse_unused(run.settings)
     with limited_threads(threads):
         return run.whole(leak, encoder, reference, scope, labels, truth, translator, (source_space, target_space))
@@ -375,7 +377,7 @@ class _Run:
                 rng = np.random.default_rng([settings.seed, 4, i])
                 found.append(self._attack(defence, rng, readers, vectors, x, own, seen, tools))
                 readers = [one for one in readers if one.title == found[0].reader]
-            except InputError as error:
+            except Vec2VecError as error:
                 notes.append(f"{defence.title}: could not be tried: {error}")
         return tuple(found)
 
@@ -452,6 +454,21 @@ class _Run:
             "encoder": identity,
             "fit": translator.record,
         }
+
+
+def _check_fit(given: Mapping[str, Any]) -> None:
+    """Raises ConfigError for settings that `fit` would refuse: before the work, not after it."""
+    pairs = given.get("pairs")
+    name = given.get("method")
+    if name is None:
+        name = "sinkhorn" if pairs is None else "few-pairs"
+    method = find_method(name)
+    if method.pairs and pairs is None:
+        raise ConfigError(f"the method {name} needs known pairs, and an audit has none: choose another for its fit")
+    if "device" in given:
+        find_device(given["device"])
+    config = {key: value for key, value in given.items() if key not in ("method", "pairs", "threads", "device")}
+    make_config(method.load()[0], config, method=name)
 
 
 def _load(translator: str | os.PathLike[str] | Translator) -> Translator:

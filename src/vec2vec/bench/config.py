@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -51,7 +51,7 @@ class CorpusData(Part):
     domains : the column that names each text's domain
     split : "halves", the last `held_out` rows for scoring, the first and the second half of the others for the two
         sides; "hash", the paper's protocol, a keyed hash of each text; "held out", all rows for scoring
-    held_out : rows for scoring
+    held_out : rows for scoring; "hash" sets a tenth of the texts aside, or more where these rows take more
     rows : of a side at most, under "hash"
     seed : of the hash
     score_rows : in place of that of the whole file
@@ -201,7 +201,7 @@ class BenchConfig(Part):
     ----------
     title, note : over the tables
     root : where relative paths begin, itself relative to the working directory
-    score_rows : rows of a set that are scored at most, drawn once
+    score_rows : rows of a set that are scored at most, drawn once; of a dictionary all are
     spaces, data, methods, search : what the experiments name
     experiments : at least one
     """
@@ -361,6 +361,7 @@ def _experiment_problems(config: BenchConfig, experiment: Experiment) -> Iterato
             yield from _unknown("space", name, config.spaces)
         if pair[0] == pair[1]:
             yield f"spaces: source and target are both '{pair[0]}'"
+    yield from same_label("spaces", _space_labels(config, experiment))
     for name in experiment.searches:
         yield from _unknown("search", name, config.search)
     for wanted in experiment.score_on:
@@ -393,6 +394,8 @@ def _measure_problems(config: BenchConfig, experiment: Experiment, data: Any) ->
         yield "the measure 'neighbours' is for texts; words are scored by their dictionary"
     if experiment.score_on and not truth:
         yield f"score_on needs pairs, and data '{experiment.data}' has none: give it held_out"
+    if experiment.score_on and experiment.measures is not None and not needy:
+        yield "score_on is for the measures 'retrieval' and 'neighbours'; name one of them, or leave out score_on"
     if ("search" in asked) != bool(experiment.searches):
         yield "the measure 'search' and searches go together: name both"
     for name in experiment.searches:
@@ -401,6 +404,22 @@ def _measure_problems(config: BenchConfig, experiment: Experiment, data: Any) ->
         for space in dict.fromkeys(side for pair in experiment.spaces for side in pair):
             if config.spaces[space].encoder is None:
                 yield f"search '{name}' needs encoders that run: space '{space}' has none"
+
+
+def _space_labels(config: BenchConfig, experiment: Experiment) -> dict[str, str]:
+    """What tables call the spaces of an experiment, by name."""
+    data = config.data[experiment.data]
+    if isinstance(data, FilesData | WordsData):
+        return {"source": data.source_label, "target": data.target_label}
+    return {name: config.spaces[name].label or name for pair in experiment.spaces for name in pair}
+
+
+def same_label(what: str, labels: Mapping[str, str]) -> Iterator[str]:
+    """A problem for each label, by name, that an earlier one is: tables and figures would put the two together."""
+    first: dict[str, str] = {}
+    for name, label in labels.items():
+        if first.setdefault(label, name) != name:
+            yield f"the {what} '{first[label]}' and '{name}' have the same label '{label}'; give one of them another"
 
 
 def has_truth(data: Any) -> bool:

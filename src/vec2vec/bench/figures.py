@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LONGEST = 200  # bytes of a figure's name: file systems allow 255, and a number and suffixes are added
 Line = dict[str, Any]
 Panels = list[tuple[str, list[Line]]]
 
@@ -52,10 +53,10 @@ def write_figures(bench: Bench, rows: Sequence[Line], results: Mapping[str, Line
 
 
 def _file_names(names: Sequence[str]) -> list[str]:
-    """Letters and digits of any script, and - for the rest; where two would be the same, the later one has a number."""
+    """Letters and digits of any script, and - for the rest, cut to `LONGEST` bytes; no two the same, by a number."""
     found: list[str] = []
     for name in names:
-        plain = re.sub(r"(?:[^\w.-]|_)+", "-", name)
+        plain = re.sub(r"(?:[^\w.-]|_)+", "-", name).encode()[:LONGEST].decode(errors="ignore")
         free = (f"{plain}-{i}" if i > 1 else plain for i in count(1))
         found.append(next(one for one in free if one not in found))
     return found

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vec2vec.bench.config import BenchConfig, CorpusData, Experiment, Measure, Rows, has_truth
+from vec2vec.bench.config import BenchConfig, CorpusData, Experiment, Measure, Rows, has_truth, same_label
 from vec2vec.bench.methods import BenchMethod, find_bench_method
 from vec2vec.errors import ConfigError
 
@@ -102,7 +103,8 @@ def make_grid(config: BenchConfig, inputs: Mapping[str, Any] | None = None) -> G
 
     Raises
     ------
-    ConfigError : an unknown method or setting, or pairs that nothing sees or that are missing
+    ConfigError : an unknown method or setting, one that no experiment uses, methods that tables could not tell apart,
+        or pairs that nothing sees or that are missing
     """
     experiments = {}
     turns: dict[str, tuple[int, Cell]] = {}
@@ -112,8 +114,19 @@ def make_grid(config: BenchConfig, inputs: Mapping[str, Any] | None = None) -> G
             ids.append(cell.id)
             turns.setdefault(cell.id, (turn, cell))
         experiments[experiment.name] = tuple(dict.fromkeys(ids))
+    _check_used(config)
     ordered = sorted(turns.items(), key=lambda item: item[1][0])
     return Grid({name: cell for name, (_, cell) in ordered}, experiments)
+
+
+def _check_used(config: BenchConfig) -> None:
+    """ConfigError for an entry of a method that no experiment has."""
+    used = {name for experiment in config.experiments for name in experiment.methods}
+    for name in config.methods:
+        if name not in used:
+            near = difflib.get_close_matches(name, sorted(used), n=1)
+            hint = f" (did you mean '{near[0]}'?)" if near else ""
+            raise ConfigError(f"method '{name}': no experiment names it{hint}; name it in one, or leave it out")
 
 
 def _cells(config: BenchConfig, experiment: Experiment, inputs: Mapping[str, Any]) -> Iterator[tuple[int, Cell]]:
@@ -123,6 +136,8 @@ def _cells(config: BenchConfig, experiment: Experiment, inputs: Mapping[str, Any
             methods[name] = find_bench_method(name, config.methods)
         except ConfigError as error:
             raise ConfigError(f"experiment '{experiment.name}': {error}") from error
+    for problem in same_label("methods", {name: method.label for name, method in methods.items()}):
+        raise ConfigError(f"experiment '{experiment.name}': {problem}")
     _check_pairs(config, experiment, methods)
     for source, target in experiment.spaces or (("source", "target"),):
         for name, method in methods.items():

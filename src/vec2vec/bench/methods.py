@@ -80,6 +80,8 @@ def find_bench_method(name: str, entries: Mapping[str, MethodEntry]) -> BenchMet
     label = entry.label or (found.label if base == name else name)
     method = BenchMethod(label, found.kind, found.runs, {**found.settings, **entry.settings}, entry)
     check_settings(method)
+    if entry.rows and not method.fits:
+        raise ConfigError(f"the method '{name}' is fitted on no rows; leave out its rows")
     if entry.pairs and not method.pairs:
         raise ConfigError(f"the method '{name}' sees no pairs; leave out its pairs")
     return method

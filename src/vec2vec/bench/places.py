@@ -112,11 +112,14 @@ def file_print(path: str) -> list[Any]:
     return [size, digest.hexdigest(), column]
 
 
-def is_local(corpus: str) -> bool:
-    """Whether a corpus is a file, rather than a name of the hub or of the list."""
+def local_part(corpus: str) -> tuple[str, str]:
+    """What stands before the path in a corpus, "" or NAME: of a listed one, and the path, "" where it is of the hub."""
     from vec2vec.datasets import CORPORA
 
-    return not corpus.startswith("hf:") and corpus.partition(":")[0] not in CORPORA
+    name, _, rest = corpus.partition(":")
+    if name in CORPORA and rest and not rest.startswith(":"):  # NAME::column is of the hub
+        return f"{name}:", rest
+    return (corpus, "") if name == "hf" or name in CORPORA else ("", corpus)
 
 
 def _data(config: BenchConfig, data: Any) -> dict[str, Any]:
@@ -124,9 +127,12 @@ def _data(config: BenchConfig, data: Any) -> dict[str, Any]:
     if isinstance(data, SampleData):
         return tree
     if isinstance(data, CorpusData):
-        if data.texts is not None and is_local(data.texts):
-            tree["texts"] = file_print(config.path(data.texts))
+        name, path = local_part(data.texts or "")
+        if path:
+            found = file_print(config.path(path))
+            tree["texts"] = [name, _digest(found)] if name else found  # a copy may be a folder of many files
         return tree
+    tree |= {"source_label": "source", "target_label": "target"}  # the defaults: what tables say decides nothing
     if not isinstance(data, FilesData):
         names = ("source", "target", "dictionary", "pairs")
         return tree | {name: file_print(config.path(tree[name])) for name in names if tree[name] is not None}

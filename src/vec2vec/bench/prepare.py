@@ -7,20 +7,26 @@ its own (`vec2vec.bench.child`), so that no encoder stays in the memory of the o
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vec2vec.bench.config import BenchConfig, CorpusData
 from vec2vec.bench.grid import make_grid
-from vec2vec.bench.places import SETS, Places, used_spaces
+from vec2vec.bench.places import SETS, Places, local_part, used_spaces
 from vec2vec.errors import ConfigError, InputError
 
+if TYPE_CHECKING:
+    from vec2vec.datasets import Corpus
+
 QUERIES, DOCUMENTS = "queries", "documents"
+HELD_OUT = 0.1  # the share of texts that a hash holds out, unless that is fewer than are asked for
+LEAST_HALF = 10  # rows of either side of a corpus
 
 
 @dataclass(frozen=True)
@@ -157,7 +163,7 @@ def perform_step(places: Places, job: dict[str, Any]) -> None:
 
 def make_corpus(places: Places, name: str) -> None:
     """The sets of a corpus, or its rows' domains (``domains.npz``: the names, and an index into them for each row)."""
-    from vec2vec.datasets import open_corpus, write_split
+    from vec2vec.datasets import open_corpus
     from vec2vec.stores.atomic import atomic_folder
 
     data = places.config.data[name]
@@ -169,15 +175,7 @@ def make_corpus(places: Places, name: str) -> None:
     with atomic_folder(folder, lambda _: None) as made:
         if data.split == "hash":
             sets = made / "sets"
-            write_split(
-                corpus,
-                sets,
-                held_out=0.1,
-                rows=data.rows,
-                held_out_rows=data.held_out,
-                seed=data.seed,
-                format="parquet",
-            )
+            divide(corpus, data, sets)
             for file in sets.iterdir():
                 file.rename(made / file.name)
             sets.rmdir()
@@ -189,11 +187,42 @@ def make_corpus(places: Places, name: str) -> None:
             write_domains(made / "domains.npz", [_first(record.labels) for record in corpus.records()])
 
 
-def corpus_uri(config: BenchConfig, texts: str) -> str:
-    """A corpus as `open_corpus` takes it: a local file from the root."""
-    from vec2vec.bench.places import is_local
+def divide(corpus: Corpus, data: CorpusData, folder: Path) -> None:
+    """Write the sets of a corpus that a hash divides: a tenth is held out, or so much more as `held_out` rows take.
 
-    return config.path(texts) if is_local(texts) else texts
+    Raises
+    ------
+    InputError : too few texts to hold out so many, and divide the others
+    """
+    from vec2vec.datasets import write_split
+
+    share = HELD_OUT
+    while True:
+        done = write_split(
+            corpus,
+            folder,
+            held_out=share,
+            rows=data.rows,
+            held_out_rows=data.held_out,
+            seed=data.seed,
+            format="parquet",
+            force=True,
+        )
+        if done.rows["held_out"] == data.held_out:
+            return
+        texts = done.tally.records - done.tally.duplicates
+        wanted = min(1.0, data.held_out / texts)
+        share = max(share, wanted) + 3 * math.sqrt(wanted * (1 - wanted) / texts)  # by chance it is some fewer
+        if (1 - share) * texts < 2 * LEAST_HALF:
+            raise InputError(
+                f"{corpus.name}: has {texts:,} texts, too few to hold out {data.held_out:,} and divide the others"
+            )
+
+
+def corpus_uri(config: BenchConfig, texts: str) -> str:
+    """A corpus as `open_corpus` takes it: a local file, or the local copy of a listed one, from the root."""
+    name, path = local_part(texts)
+    return name + config.path(path) if path else texts
 
 
 def write_known(folder: Path, count: int, seed: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,21 +81,26 @@ def write_report(bench: Bench) -> list[Path]:
     rows = list(flatten(bench.config, bench.grid, results))
     written = [bench.out / "results.parquet"]
     write_parquet(written[0], rows)
-    figures = write_figures(bench, rows, results, bench.out / "figures")
     tables = all_tables(bench.config, rows)
     head = (
         bench.config.title,
         [*filter(None, [" ".join(bench.config.note.split())]), *conditions(rows, len(bench.grid.cells))],
     )
-    for name, text in (
-        ("tables.md", to_markdown(*head, tables, [path.relative_to(bench.out) for path in figures])),
-        ("tables.tex", to_latex(*head, tables)),
-        ("tables.html", to_html(*head, tables, figures)),
-    ):
-        written.append(bench.out / name)
-        with atomic_file(written[-1], force=True) as stream:
-            stream.write(text.encode())
-    return [*written, *figures]
+
+    def write_tables(figures: Sequence[Path]) -> list[Path]:
+        texts = {
+            "tables.md": to_markdown(*head, tables, [path.relative_to(bench.out) for path in figures]),
+            "tables.tex": to_latex(*head, tables),
+            "tables.html": to_html(*head, tables, figures),
+        }
+        for name, text in texts.items():
+            with atomic_file(bench.out / name, force=True) as stream:
+                stream.write(text.encode())
+        return [bench.out / name for name in texts]
+
+    write_tables(())  # should a figure fail, they are there
+    figures = write_figures(bench, rows, results, bench.out / "figures")
+    return [*written, *write_tables(figures), *figures]
 
 
 def flatten(config: BenchConfig, grid: Grid, results: Mapping[str, Line]) -> Iterator[Line]:
@@ -115,7 +120,8 @@ def flatten(config: BenchConfig, grid: Grid, results: Mapping[str, Line]) -> Ite
 
 
 def _common(config: BenchConfig, cell: Cell, result: Line) -> Line:
-    fitted = result.get("about", {}).get("fitted_rows") or [None, None]
+    about = result.get("about", {})
+    fitted = about.get("fitted_rows") or [None, None]
     source, target = space_labels(config, cell)
     return {
         "status": result["status"],
@@ -129,7 +135,7 @@ def _common(config: BenchConfig, cell: Cell, result: Line) -> Line:
         "settings": json.dumps(dict(cell.settings)),
         "rows_source": fitted[0],
         "rows_target": fitted[1],
-        "pairs": cell.pairs,
+        "pairs": about.get("fitted_pairs", cell.pairs),
         "seed": cell.seed,
         "source_domains": ",".join(cell.source_domains),
         "target_domains": ",".join(cell.target_domains),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -28,8 +29,11 @@ from vec2vec.bench.worlds import check_sizes
 from vec2vec.errors import ConfigError, InputError, OutputError
 from vec2vec.machine import machine, usable_cores
 from vec2vec.stores import atomic_file
+from vec2vec.stores.atomic import lock, writing
 
 GRID = "grid.json"  # what tells the folder of a benchmark from any other
+LOCK = ".lock"  # of the run that is at work in the folder
+WORK = ".work-"  # begins the name of the folder of what its cells make
 POLL = 0.05  # seconds between two looks at the children
 Line = dict[str, Any]
 
@@ -90,7 +94,8 @@ class Bench:
             raise OutputError(f"{out}: is a file; --out is the name of a folder")
         if not self.out.parent.is_dir():
             raise OutputError(f"{out}: its folder {self.out.parent} does not exist; make it first")
-        if self.out.exists() and any(self.out.iterdir()) and not (self.out / GRID).exists():
+        there = {one.name for one in self.out.iterdir()} if self.out.exists() else set[str]()
+        if there - {LOCK} and GRID not in there:
             raise OutputError(f"{out}: has files in it that are no benchmark's; name a new or an empty folder")
         inputs = fingerprints(self.config)
         self.places = Places(self.config, inputs, self.out)
@@ -149,7 +154,7 @@ class Bench:
         Raises
         ------
         InputError, ConfigError : the inputs, once prepared, do not have what the grid asks for
-        OutputError : something cannot be written
+        OutputError : something cannot be written, or another run is at work in the folder
         """
         chosen = self._chosen(only)
         report = progress or (lambda _: None)
@@ -157,14 +162,33 @@ class Bench:
             raise ConfigError(f"workers = {workers} and threads = {threads} must be 1 at least")
         threads = threads or max(1, usable_cores() // workers)
         self.out.mkdir(exist_ok=True)
-        self._write(GRID, json.dumps({n: list(ids) for n, ids in self.grid.experiments.items()}, indent=1).encode())
-        self.places.cells.mkdir(exist_ok=True)
-        self._write("config.toml", self.text.encode())
-        self.prepare(threads * workers, report)
-        check_sizes(self.places, self.grid.cells.values())
-        todo = [cell for cell in chosen if self._missing(cell, retry)]
-        self._run_cells(todo, workers, threads, report)
+        with self._alone():
+            self._write(GRID, json.dumps({n: list(ids) for n, ids in self.grid.experiments.items()}, indent=1).encode())
+            self.places.cells.mkdir(exist_ok=True)
+            self._write("config.toml", self.text.encode())
+            self.prepare(threads * workers, report)
+            check_sizes(self.places, self.grid.cells.values())
+            todo = [cell for cell in chosen if self._missing(cell, retry)]
+            self._run_cells(todo, workers, threads, report)
         return self.results()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nothing else runs in the folder during the block, and what killed runs left there is gone.
+
+        Where the file system has no locks, neither is seen to.
+        """
+        with writing(self.out / LOCK):
+            held, other = open(self.out / LOCK, "ab"), tempfile.TemporaryFile(dir=self.out)  # noqa: SIM115
+        with held, other:
+            if lock(held):
+                for left in self.out.glob(f"{WORK}*"):
+                    shutil.rmtree(left, ignore_errors=True)
+            elif lock(other):  # there are locks, and another run has this one
+                raise OutputError(
+                    f"{self.given}: another run is at work in this folder; wait for it, or name another folder"
+                )
+            yield
 
     def _chosen(self, only: Sequence[str]) -> list[Cell]:
         for start in only:
@@ -200,7 +224,7 @@ class Bench:
             now = tuple(child.cell.summary for child in running.values())
             report(BenchProgress(clock.done, total, clock.failed, now, left, news))
 
-        with tempfile.TemporaryDirectory(dir=self.out, prefix=".work-") as folder:
+        with tempfile.TemporaryDirectory(dir=self.out, prefix=WORK) as folder:
             try:
                 while waiting or running:
                     while waiting and len(running) < workers:

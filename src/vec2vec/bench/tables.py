@@ -61,11 +61,11 @@ def all_tables(config: BenchConfig, rows: Sequence[Line]) -> list[Titled]:
 
 
 def _distinct_fits(rows: Sequence[Line]) -> list[Line]:
-    """Without fits that are another one again: more rows than there are were asked for, and all."""
+    """Without fits that are another one again: more rows, or pairs, than a fit can use were asked for, and all."""
     first: dict[tuple[Any, ...], str] = {}
 
     def is_first(row: Line) -> bool:
-        what = [row.get(key) for key in ("label", "source", "target", "rows_source", "rows_target", "pairs", "seed")]
+        what = [row.get(key) for key in ("method", "source", "target", "rows_source", "rows_target", "pairs", "seed")]
         return bool(row["status"] != "done" or first.setdefault(tuple(what), row["cell"]) == row["cell"])
 
     return [row for row in rows if is_first(row)]
@@ -149,7 +149,7 @@ def verdicts(rows: Sequence[Line]) -> str:
 
 
 def worth_table(rows: Sequence[Line], title: str) -> Titled | None:
-    """For each unpaired method at its most rows: with how many pairs paired Procrustes is as good."""
+    """For each unpaired method at each number of rows: with how many pairs paired Procrustes is as good."""
     plain = [row for row in rows if row.get("matching") == "cosine" and row["direction"] == "forward" and row["whole"]]
     sections = []
     for (source, target, name), group in groups(plain, "source", "target", "scored_on"):

@@ -112,6 +112,7 @@ def run_fit(world: World, cell: Cell, threads: int) -> Maps:
         "fit_cpu_seconds": round(time.process_time() - worked, 3),
         "fit_peak_mib": peak_mib(),
         "fitted_rows": [found.record["rows"][side]["used"] for side in ("source", "target")],
+        "fitted_pairs": found.record["pairs"],
         "verdict": verdict.label,
         "expected_top1": _number(verdict.expected_top1),
         "expected_low": _number(verdict.interval[0]),

@@ -17,11 +17,11 @@ import numpy.typing as npt
 from vec2vec.bench.config import CorpusData, FilesData, SampleData, WordsData
 from vec2vec.bench.grid import Cell
 from vec2vec.bench.places import Places
-from vec2vec.bench.prepare import known_part, most_pairs
+from vec2vec.bench.prepare import LEAST_HALF, known_part, most_pairs
 from vec2vec.errors import ConfigError, DimensionError, InputError
 from vec2vec.evaluate.retrieval import NEIGHBOURS
 from vec2vec.stores import open_source, parse_uri, read_vectors
-from vec2vec.vectors import Float32, Int64, one_line
+from vec2vec.vectors import REPAIR, Float32, Gate, Int64, VectorBatch, as_float32, one_line
 
 Which = Literal["source", "target"]
 SOURCE_DRAW, TARGET_DRAW, PAIRS_DRAW, TRUTH_DRAW = range(4)  # a stream of random numbers each
@@ -35,10 +35,12 @@ class Rows:
     ----------
     array : (n, d)
     index : of the rows, in order; None for all
+    name : of the file, "" for none
     """
 
     array: npt.NDArray[Any]
     index: Int64 | None = None
+    name: str = ""
 
     def __len__(self) -> int:
         return len(self.array) if self.index is None else len(self.index)
@@ -51,6 +53,11 @@ class Rows:
     def draw(self, count: int, rng: np.random.Generator) -> Float32:
         """So many rows, drawn without replacement, in the order of the array."""
         return self.take(np.sort(rng.permutation(len(self))[:count]))
+
+    def check(self) -> None:
+        """InputError for a row that is no usable vector, under the name of the file and its number there."""
+        index = np.arange(len(self.array)) if self.index is None else self.index
+        Gate(self.name, remedy=REPAIR).check(VectorBatch(as_float32(self.array[index]), index))
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,9 +107,9 @@ def open_world(places: Places, cell: Cell) -> World:
     if isinstance(data, CorpusData):
         return CorpusWorld(places, cell)
     if isinstance(data, FilesData):
-        return FilesWorld(places, data)
+        return FilesWorld(places, data, cell.score_rows)
     if isinstance(data, SampleData):
-        return SampleWorld()
+        return SampleWorld(cell.score_rows)
     return WordsWorld(places, data)
 
 
@@ -112,20 +119,27 @@ def check_sizes(places: Places, cells: Iterable[Cell]) -> None:
     Raises
     ------
     ConfigError : more rows or pairs than there are, or too few rows to score on
-    InputError : the files of a corpus have different numbers of rows
+    InputError : the files of a corpus have different numbers of rows, or a row to score on is no usable vector
     """
     counts: dict[tuple[object, ...], tuple[int, int, int]] = {}
+    checked: set[tuple[object, ...]] = set()
     for cell in cells:
         data = places.config.data[cell.data]
         hashed = isinstance(data, CorpusData) and data.split == "hash"  # which has pairs of each seed's own
         key: tuple[object, ...] = (cell.data, cell.source, cell.target, cell.source_domains, cell.target_domains)
-        key += (cell.score_on, cell.seed if hashed else None)
+        key += (cell.score_on, cell.neighbours, cell.seed if hashed else None)
         if key not in counts:
             world = open_world(places, cell)
             if isinstance(world, CorpusWorld):
                 world.check_rows()
             for name in cell.score_on:
-                _check_truth(world.truth(name), name, cell)
+                truth = world.truth(name)
+                _check_truth(truth, name, cell)
+                for side in (truth.source, truth.target):
+                    what = (side.name, name, cell.data, cell.source_domains, cell.target_domains)
+                    if side.name and what not in checked:
+                        side.check()
+                        checked.add(what)
             known = len(world.known(cell.seed)[0]) if cell.pairs else -1
             counts[key] = len(world.side("source")), len(world.side("target")), known
         elif cell.pairs and counts[key][2] < 0:
@@ -197,7 +211,7 @@ class CorpusWorld:
         if len(source) != len(target):
             raise InputError(f"{name}: has {len(source):,} texts in {self.cell.source}, {len(target):,} in the other")
         most = self._data(data).score_rows or self.cell.score_rows
-        order = np.sort(np.random.default_rng([0, TRUTH_DRAW]).permutation(len(source))[:most])
+        order = _scored(len(source), most)
         known = self._domains(data, "held_out")
         labels = None
         if known is not None:
@@ -220,10 +234,12 @@ class CorpusWorld:
         """The rows of a set of a corpus in a space, of these domains or all."""
         data = self._data(name)
         if data.split == "hash":
-            rows = Rows(open_rows(self.places.vectors(name, space, part)))
+            path = self.places.vectors(name, space, part)
+            rows = Rows(open_rows(path), name=str(path))
         else:
-            array = open_rows(self.places.vectors(name, space))
-            rows = Rows(array, _set_index(data, len(array), part, f"data '{name}' in {space}"))
+            path = self.places.vectors(name, space)
+            array = open_rows(path)
+            rows = Rows(array, _set_index(data, len(array), part, f"data '{name}' in {space}"), str(path))
         if not domains:
             return rows
         known = self._domains(name, part)
@@ -260,8 +276,8 @@ class CorpusWorld:
 class FilesWorld:
     """Vectors in files of their own."""
 
-    def __init__(self, places: Places, data: FilesData) -> None:
-        self.places, self.data = places, data
+    def __init__(self, places: Places, data: FilesData, score_rows: int) -> None:
+        self.places, self.data, self.score_rows = places, data, score_rows
 
     def side(self, which: Which) -> Rows:
         return Rows(open_rows(Path(self.places.config.path(getattr(self.data, which)))))
@@ -270,11 +286,14 @@ class FilesWorld:
         return _shuffled(*self._aligned(self.data.pairs), seed)
 
     def truth(self, name: str) -> Truth:
-        return Truth(*self._aligned(self.data.held_out))
+        source, target = self._aligned(self.data.held_out)
+        rows = _scored(len(source), self.score_rows)
+        return Truth(_at(source, rows), _at(target, rows))
 
     def _aligned(self, names: tuple[str, str] | None) -> tuple[Rows, Rows]:
         assert names is not None
-        source, target = (Rows(open_rows(Path(self.places.config.path(name)))) for name in names)
+        paths = [self.places.config.path(name) for name in names]
+        source, target = (Rows(open_rows(Path(path)), name=path) for path in paths)
         if len(source) != len(target):
             raise InputError(f"{names[0]} has {len(source):,} rows and {names[1]} {len(target):,}: rows are texts")
         for name, side, rows in zip(names, ("source", "target"), (source, target), strict=True):
@@ -286,6 +305,9 @@ class FilesWorld:
 
 class SampleWorld:
     """The packaged sample."""
+
+    def __init__(self, score_rows: int) -> None:
+        self.score_rows = score_rows
 
     @cached_property
     def _sample(self) -> Any:
@@ -302,6 +324,7 @@ class SampleWorld:
 
     def truth(self, name: str) -> Truth:
         rows = self._halves[0]
+        rows = rows[_scored(len(rows), self.score_rows)]
         names = np.array(self._sample.domain_names)[self._sample.eval_domains[rows]]
         return Truth(Rows(self._sample.source_eval, rows), Rows(self._sample.target_eval, rows), names)
 
@@ -430,14 +453,19 @@ def _set_index(data: CorpusData, rows: int, part: str, name: str) -> Int64:
     if data.split == "held out":
         return np.arange(rows)
     half = (rows - data.held_out) // 2
-    if half < 10:
+    if half < LEAST_HALF:
         raise InputError(f"{name}: has {rows:,} rows, too few to hold out {data.held_out:,} and divide the others")
-    start = {"source": 0, "target": half, "held_out": 2 * half}[part]
+    start = {"source": 0, "target": half, "held_out": rows - data.held_out}[part]
     return np.arange(start, start + (data.held_out if part == "held_out" else half))
 
 
+def _scored(rows: int, most: int) -> Int64:
+    """Which rows of a set are scored: so many at most, drawn once, in order."""
+    return np.sort(np.random.default_rng([0, TRUTH_DRAW]).permutation(rows)[:most])
+
+
 def _at(rows: Rows, positions: Int64) -> Rows:
-    return Rows(rows.array, positions if rows.index is None else rows.index[positions])
+    return Rows(rows.array, positions if rows.index is None else rows.index[positions], rows.name)
 
 
 def _shuffled(source: Rows, target: Rows, seed: int) -> tuple[Rows, Rows]:

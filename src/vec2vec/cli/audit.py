@@ -12,7 +12,7 @@ from vec2vec.cli.common import A_STORE, exit_code, say, warn
 from vec2vec.cli.corpus import BadTexts
 from vec2vec.cli.progress import fit_progress
 from vec2vec.cli.settings import options_of, own_options
-from vec2vec.errors import ConfigError, OutputError
+from vec2vec.errors import ConfigError
 
 if TYPE_CHECKING:
     from vec2vec.audit import Audit
@@ -127,13 +127,12 @@ def audit(
     --encoder or --judge is an endpoint: the latter is sent the true texts.
     Writes out/report.html, out/report.json and out/report.md.
     """
-    _check_out(out, force=force)
+    from vec2vec.audit import audit as run
+    from vec2vec.audit.report import check_folder, check_report
+
+    check_folder(out, force=force)
     options = options_of(config, settings or [], OWN)
     authority = _scope(scope)
-
-    from vec2vec.audit import audit as run
-    from vec2vec.audit.report import check_report
-
     check_report()
     if judge is not None:
         warn(f"the true texts will be sent to {judge.partition('::')[0]}")
@@ -190,20 +189,6 @@ def _scope(scope: str | None) -> str:
     if scope is None or not scope.strip():
         raise ConfigError('an audit needs its scope: --scope "what is audited, and on whose authority"')
     return scope
-
-
-def _check_out(out: Path, *, force: bool) -> None:
-    """Fail before the work, where the report cannot be written."""
-    from vec2vec.stores import check_output
-    from vec2vec.stores.atomic import check_parent
-
-    if out.is_file():
-        raise OutputError(f"{out} is a file: --out needs the name of a folder")
-    if not out.exists():
-        check_parent(out)
-    if out.is_dir():
-        for name in ("report.html", "report.json", "report.md"):
-            check_output(out / name, force=force)
 
 
 def demo_audit(

@@ -18,7 +18,8 @@ from vec2vec.errors import ConfigError, InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vec2vec.audit.inversion import TrainingStep
+    from vec2vec.audit.inversion import Inverter, TrainingStep
+    from vec2vec.encoders import Encoder
 
 EXAMPLES = """[bold]Examples[/bold]
 
@@ -90,7 +91,7 @@ def train(
             seed=seed,
             **options,
         )
-    inverter.save_pretrained(out, force=force)
+        inverter.save_pretrained(out, force=force)
     record = inverter.record
     say(
         f"{record['parameters']:,} parameters, {record['steps']:,} steps in {record['seconds']:,.0f} s, held-out loss "
@@ -104,7 +105,10 @@ def invert(
     inverter: Annotated[Path, typer.Argument(metavar="INVERTER", help="Folder of an inverter.")],
     vectors: Annotated[str, typer.Argument(metavar="VECTORS", help=f"Native or translated: {A_STORE}.")],
     out: Annotated[Path, typer.Option(help="Where the texts go: .jsonl.")],
-    encoder: Annotated[str | None, typer.Option(help="The encoder, for correction; by default the inverter's.")] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="The encoder, for correction; by default the inverter's, unless that is a folder."),
+    ] = None,
     beam: Annotated[int, typer.Option(min=1, help="Hypotheses for each vector.")] = 4,
     closeness: Annotated[
         float, typer.Option(min=0.05, max=1.0, help="1 for native vectors, about 0.5 for translated ones.")
@@ -127,7 +131,7 @@ def invert(
     from vec2vec.audit.inversion import Inverter
     from vec2vec.audit.inversion.correct import correct
     from vec2vec.audit.inversion.lm import LanguageModel
-    from vec2vec.encoders import encode, get_encoder
+    from vec2vec.encoders import encode
     from vec2vec.stores import atomic_file, check_output, open_source, read_vectors
     from vec2vec.stores.atomic import refuse_input, refuse_within
 
@@ -136,14 +140,12 @@ def invert(
     refuse_input(out, given)
     refuse_within(out, given)
     loaded = Inverter.from_pretrained(inverter)
+    made = _encoder_of(loaded, encoder, threads) if rounds else None
     x = read_vectors(vectors)
     proposer = None if lm is None else LanguageModel(lm)
     with limited_threads(threads):
         found = loaded.decode(x, beam=beam, closeness=closeness)
-        if rounds:
-            own = loaded.record["encoder"]
-            made = get_encoder(encoder or own["encoder"], threads=threads, max_tokens=own["max_tokens"])
-            loaded.check_encoder(made.identity.to_dict())
+        if made is not None:
             found = correct(
                 loaded,
                 lambda texts: encode(made, list(texts)),
@@ -162,6 +164,22 @@ def invert(
             tree = {"row": row, "text": hypotheses[0].text, "score": round(hypotheses[0].score, 4)}
             stream.write(json.dumps(tree, ensure_ascii=False).encode() + b"\n")
     say(f"{len(found):,} texts written to {out}")
+
+
+def _encoder_of(inverter: Inverter, given: str | None, threads: int | None) -> Encoder:
+    """The encoder to correct with: the one given, or else the inverter's, where its name says which that is."""
+    from vec2vec.audit.inversion.inverter import loaded_from_folder
+    from vec2vec.encoders import get_encoder
+
+    own = inverter.record["encoder"]
+    if given is None and loaded_from_folder(own):
+        raise ConfigError(
+            f"the inverter was trained on an encoder in a folder called {own['encoder']}: say where it is, with "
+            f"--encoder path/to/{own['encoder']}"
+        )
+    made = get_encoder(given or own["encoder"], threads=threads, max_tokens=own["max_tokens"])
+    inverter.check_encoder(made.identity.to_dict())
+    return made
 
 
 @contextmanager

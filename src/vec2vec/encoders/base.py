@@ -196,11 +196,13 @@ def require(module: str, extra: str, what: str = "this encoder") -> ModuleType:
 
 
 def folder_hash(folder: Path) -> str:
-    """A hash of all files of a model's folder, names and contents: its revision."""
+    """A hash of all files of a model's folder that are not hidden, names and contents: its revision."""
     digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and ".git" not in p.parts):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
-        with open(path, "rb") as stream:
+    for path in sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file()):
+        if any(part.startswith(".") for part in path.parts):  # of git, or of what downloaded it
+            continue
+        digest.update(path.as_posix().encode() + b"\0")
+        with open(folder / path, "rb") as stream:
             while chunk := stream.read(2**22):
                 digest.update(chunk)
         digest.update(b"\0")

@@ -93,7 +93,7 @@ class AtomicFile:
             check_output(path, force=force)
             remove_leftovers(self.target.parent, glob.escape(self.target.name))
             self.stream: BinaryIO = open(self.temporary, "x+b")  # noqa: SIM115 - closed by commit or abort
-            _lock(self.stream)
+            lock(self.stream)
 
     def commit(self) -> None:
         with writing(self.path):
@@ -170,7 +170,7 @@ def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{suffix}")
 
 
-def _lock(stream: BinaryIO) -> bool:
+def lock(stream: BinaryIO) -> bool:
     """Take a file for this process, until it is closed or the process ends; whether that went well."""
     if sys.platform == "win32":
         return False
@@ -190,7 +190,7 @@ def remove_leftovers(folder: Path, names: str, age: float = LEFTOVER_SECONDS) ->
         with suppress(OSError):
             if left.is_file() and time.time() - left.stat().st_mtime > age:
                 with open(left, "rb") as stream:
-                    if _lock(stream):
+                    if lock(stream):
                         left.unlink()
 
 

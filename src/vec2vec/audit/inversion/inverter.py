@@ -74,13 +74,22 @@ class Inverter:
     vocabulary : its tokens
     mean : (d,) float32, of the vectors that it was trained on
     record : how it was trained; `record["encoder"]` is the identity of the encoder
+    checkpoint : of its training, a file that is removed once the inverter is saved
     """
 
-    def __init__(self, network: Decoder, vocabulary: Vocabulary, mean: Float32, record: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        network: Decoder,
+        vocabulary: Vocabulary,
+        mean: Float32,
+        record: dict[str, Any],
+        checkpoint: Path | None = None,
+    ) -> None:
         self.network = network.eval()
         self.vocabulary = vocabulary
         self.mean = mean
         self.record = record
+        self.checkpoint = checkpoint
 
     @property
     def width(self) -> int:
@@ -226,6 +235,8 @@ class Inverter:
     def save_pretrained(self, folder: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write config.json, model.safetensors, tokenizer.json and README.md into a folder, whole or not at all.
 
+        The checkpoint of its training is not needed any more then, and removed.
+
         Raises
         ------
         OutputError : the folder exists (without `force`), holds something else, or cannot be written
@@ -252,12 +263,15 @@ class Inverter:
         contents = {
             WEIGHTS: weights,
             TOKENIZER: tokenizer,
-            CONFIG: json.dumps(config, indent=2, ensure_ascii=False).encode() + b"\n",
+            CONFIG: json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n",
             CARD: _card(self).encode(),
         }
         with atomic_folder(path, partial(check_inverter_folder, force=force)) as temporary:
             for name, content in contents.items():
                 (temporary / name).write_bytes(content)
+        if self.checkpoint is not None:
+            self.checkpoint.unlink(missing_ok=True)
+            self.checkpoint = None
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str], *, device: str = "auto") -> Inverter:
@@ -296,8 +310,19 @@ class Inverter:
             key = differ[0]
             raise InputError(
                 f"the inverter belongs to another encoder: its {key} is {own.get(key)!r}, and {identity.get(key)!r} is "
-                "audited; train one with: vec2vec inverter train"
+                "given; train one with: vec2vec inverter train"
             )
+        if loaded_from_folder(own) and loaded_from_folder(identity) and own["revision"] != identity["revision"]:
+            raise InputError(
+                f"the inverter belongs to another encoder that is called {own['encoder']!r}, too: the hash of its "
+                f"files is {own['revision']}, and that of those given {identity['revision']}; give the folder that it "
+                "was trained on, or train one with: vec2vec inverter train"
+            )
+
+
+def loaded_from_folder(identity: dict[str, Any]) -> bool:
+    """Whether an encoder was loaded from a folder: its name says little then, and its revision hashes its files."""
+    return str(identity.get("revision")).startswith("blake2b:")
 
 
 def centred(x: Float32, mean: Float32) -> Float32:

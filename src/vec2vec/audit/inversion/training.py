@@ -29,7 +29,7 @@ from vec2vec.audit.inversion.inverter import Inverter, centred
 from vec2vec.audit.inversion.network import Decoder, NetworkConfig, Shape
 from vec2vec.audit.inversion.vocabulary import END, PAD, UNKNOWN, Vocabulary, content_tokens, find_tokenizer
 from vec2vec.encoders import Encoder
-from vec2vec.errors import ArtifactError, InputError
+from vec2vec.errors import ArtifactError, DivergenceError, InputError
 from vec2vec.settings import make_settings
 from vec2vec.stores import atomic_file
 from vec2vec.vectors import Float32, Int64
@@ -92,8 +92,8 @@ def train_inverter(
     texts : public texts, more are better: 50,000 give gists, millions give sentences
     vectors : (n, d) float32, theirs by the encoder
     encoder : the known one; its tokenizer is used
-    checkpoint : a file that the state is kept in; a training that was stopped goes on from there. It is removed at the
-        end.
+    checkpoint : a file that the state is kept in, its end, too; a training that was stopped goes on from there. It is
+        removed once the inverter is saved.
     device : "cpu", "cuda", "mps" or "auto"
     progress : called about once a second
     **settings : see `InverterSettings`. With `steps` the same seed gives the same inverter on the same machine;
@@ -105,6 +105,7 @@ def train_inverter(
     ConfigError : an unknown setting
     ArtifactError : a checkpoint of another training
     OutputError : the checkpoint cannot be written
+    DivergenceError : the held-out loss is not finite
     """
     chosen = make_settings(InverterSettings, settings, owner="an inverter")
     if len(texts) != len(vectors):
@@ -112,7 +113,12 @@ def train_inverter(
     if len(texts) < LEAST_TEXTS:
         raise InputError(f"{len(texts)} texts are too few to train an inverter on; at least {LEAST_TEXTS} are needed")
     tokenizer = find_tokenizer(encoder)
-    tokens = content_tokens(tokenizer, encoder.identity.max_tokens)
+    tokens = content_tokens(tokenizer, encoder.identity)
+    if not tokens:
+        raise InputError(
+            f"{encoder.identity.encoder}: cut at {encoder.identity.max_tokens} tokens, it sees nothing of a text; give "
+            "it a higher --max-tokens (max_tokens=)"
+        )
     vocabulary = Vocabulary.of(tokenizer, texts, tokens, chosen.least_count)
     config = NetworkConfig(
         vector_width=vectors.shape[1],
@@ -121,30 +127,28 @@ def train_inverter(
         **chosen.model_dump(include=set(Shape.model_fields)),
     )
     mean = vectors.mean(0, dtype=np.float64).astype(np.float32)
-    path = None if checkpoint is None else Path(checkpoint)
+    path = None if checkpoint is None else Path(checkpoint).absolute()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())), fast_products():
         trainer = _Trainer(chosen, config, vocabulary.encode(texts), centred(vectors, mean), find_device(device))
         if path is not None and path.exists():
             trainer.resume(path)
         try:
-            trainer.run(path, progress)
+            held_out_loss = trainer.run(path, progress)
         except KeyboardInterrupt:
             if path is not None and trainer.step:
                 trainer.save(path)
             raise
-    if path is not None:
-        path.unlink(missing_ok=True)
     record = {
         "texts": len(texts),
         "steps": trainer.step,
         "seconds": round(trainer.seconds, 1),
-        "loss": trainer.loss,
-        "held_out_loss": trainer.evaluate(),
+        "loss": trainer.loss if math.isfinite(trainer.loss) else None,
+        "held_out_loss": held_out_loss,
         "parameters": sum(p.numel() for p in trainer.network.parameters()),
         "settings": chosen.model_dump(mode="json"),
         "encoder": encoder.identity.to_dict(),
     }
-    return Inverter(trainer.network, vocabulary, mean, record)
+    return Inverter(trainer.network, vocabulary, mean, record, path)
 
 
 class _Trainer:
@@ -154,7 +158,10 @@ class _Trainer:
         self, settings: InverterSettings, config: NetworkConfig, rows: list[Int64], z: Float32, device: torch.device
     ) -> None:
         self.settings, self.config, self.device = settings, config, device
-        torch.manual_seed(settings.seed)
+        self.seed = settings.seed  # of torch, which takes 64 bits, steps included
+        if self.seed >= 2**32:
+            self.seed = int(np.random.SeedSequence(self.seed).generate_state(1)[0])
+        torch.manual_seed(self.seed)
         self.network = Decoder(config).to(device)
         order = np.random.default_rng(settings.seed).permutation(len(rows))
         held = min(settings.held_out, max(1, len(rows) // 10))
@@ -168,8 +175,8 @@ class _Trainer:
         self.optimiser = torch.optim.AdamW(groups, lr=settings.rate, betas=(0.9, 0.98))
         self.step, self.seconds, self.loss = 0, 0.0, float("nan")
 
-    def run(self, checkpoint: Path | None, progress: Progress | None) -> None:
-        """Until the steps, or the time, are over."""
+    def run(self, checkpoint: Path | None, progress: Progress | None) -> float:
+        """Until the steps, or the time, are over; gives the held-out loss."""
         before = self.seconds
         started = told = saved = time.monotonic()
         held_out: float | None = None
@@ -186,6 +193,10 @@ class _Trainer:
                 progress(
                     TrainingStep(step=self.step, loss=self.loss, held_out=held_out, seconds=self.seconds, part=part)
                 )
+        held_out = self.evaluate()
+        if checkpoint is not None:
+            self.save(checkpoint)
+        return held_out
 
     def _part(self) -> float:
         """The part of the training that is done, 0 to 1."""
@@ -198,14 +209,14 @@ class _Trainer:
         per_epoch = max(1, len(self.train) // settings.batch)
         epoch, place = divmod(self.step, per_epoch)
         order = np.random.default_rng([settings.seed, 7, epoch]).permutation(self.train)
-        rng = torch.Generator().manual_seed((settings.seed << 32) + self.step)
+        rng = torch.Generator().manual_seed((self.seed << 32) + self.step)
         chosen = order[place * settings.batch : (place + 1) * settings.batch]
         warm = min(1.0, (self.step + 1) / settings.warm_up)
         slope = LAST_STEP + (1 - LAST_STEP) * 0.5 * (1 + math.cos(math.pi * min(part, 1.0)))
         for group in self.optimiser.param_groups:
             group["lr"] = settings.rate * warm * slope
         self.network.train()
-        torch.manual_seed((settings.seed << 20) + self.step)  # of the dropout
+        torch.manual_seed((self.seed << 20) + self.step)  # of the dropout
         loss = self._loss(chosen, rng)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -215,7 +226,10 @@ class _Trainer:
 
     @torch.no_grad()
     def evaluate(self) -> float:
-        """The mean loss of a word of the held-out texts, without noise, among all words (not sampled)."""
+        """The mean loss of a word of the held-out texts, without noise, among all words (not sampled).
+
+        Raises DivergenceError where it is not finite.
+        """
         self.network.eval()
         total, count = 0.0, 0
         for start in range(0, len(self.held), self.settings.batch):
@@ -227,6 +241,11 @@ class _Trainer:
             scores = self.network.scores(states[known])
             total += float(F.cross_entropy(scores, tokens[known], reduction="sum"))
             count += int(known.sum())
+        if not math.isfinite(total):
+            raise DivergenceError(
+                f"the training of the inverter diverged: at step {self.step:,} its held-out loss is {total}; give it a "
+                "lower rate"
+            )
         return total / max(count, 1)
 
     def _loss(self, chosen: Int64, rng: torch.Generator) -> Tensor:
@@ -289,7 +308,7 @@ class _Trainer:
         for name, p in self.network.named_parameters():
             state = self.optimiser.state.get(p, {})
             tensors |= {f"{key}.{name}": state[key] for key in ("exp_avg", "exp_avg_sq") if key in state}
-        meta = {"step": str(self.step), "seconds": repr(self.seconds), "of": self._identity()}
+        meta = {"step": str(self.step), "seconds": repr(self.seconds), "loss": repr(self.loss), "of": self._identity()}
         content = save({key: value.contiguous().cpu() for key, value in tensors.items()}, metadata=meta)
         with atomic_file(path, force=True) as stream:
             stream.write(content)
@@ -305,7 +324,7 @@ class _Trainer:
             raise ArtifactError(f"{path}: is no checkpoint of an inverter, or a damaged one; remove it") from error
         if meta.get("of") != self._identity():
             raise ArtifactError(f"{path}: is the checkpoint of another training; remove it, or choose another --out")
-        self.step, self.seconds = int(meta["step"]), float(meta["seconds"])
+        self.step, self.seconds, self.loss = int(meta["step"]), float(meta["seconds"]), float(meta.get("loss", "nan"))
         with torch.no_grad():
             for name, p in self.network.named_parameters():
                 p.copy_(tensors[f"network.{name}"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vec2vec.encoders import Encoder
+from vec2vec.encoders import Encoder, Identity
 from vec2vec.errors import InputError
 from vec2vec.vectors import Int64, one_line
 
@@ -50,9 +50,12 @@ def load_tokenizer(text: str) -> Tokenizer:
     return made
 
 
-def content_tokens(tokenizer: Tokenizer, max_tokens: int | None) -> int:
-    """How many tokens of a text an encoder sees: its maximum, less the special tokens around them."""
-    return (max_tokens or DEFAULT_TOKENS) - int(tokenizer.num_special_tokens_to_add(is_pair=False))
+def content_tokens(tokenizer: Tokenizer, identity: Identity) -> int:
+    """How many tokens of a text an encoder sees: its maximum, less those of the prefix and the special ones around."""
+    # the prefix's last space may be part of the next token
+    alone, prefixed = (len(tokenizer.encode(text, add_special_tokens=False)) for text in ("a", f"{identity.prefix}a"))
+    special = int(tokenizer.num_special_tokens_to_add(is_pair=False))
+    return max(0, (identity.max_tokens or DEFAULT_TOKENS) - special - (prefixed - alone))
 
 
 def cut_texts(tokenizer: Tokenizer, texts: Sequence[str], tokens: int) -> list[str]:
@@ -70,7 +73,7 @@ def cut_as_seen(encoder: Encoder, texts: Sequence[str]) -> list[str]:
     if encoder.identity.max_tokens is None:
         return list(texts)
     tokenizer = find_tokenizer(encoder)
-    return cut_texts(tokenizer, texts, content_tokens(tokenizer, encoder.identity.max_tokens))
+    return cut_texts(tokenizer, texts, content_tokens(tokenizer, encoder.identity))
 
 
 class Vocabulary:

@@ -11,16 +11,30 @@ from vec2vec.audit.report.grade import Grade, grade
 from vec2vec.audit.report.markdown import markdown
 from vec2vec.audit.report.page import page
 from vec2vec.audit.result import Audit
-from vec2vec.stores import atomic_file
+from vec2vec.errors import OutputError
+from vec2vec.stores import atomic_file, check_output
+from vec2vec.stores.atomic import check_parent, writing
 
 HTML, JSON, MARKDOWN = "report.html", "report.json", "report.md"
 
-__all__ = ["Grade", "check_report", "grade", "markdown", "page", "write_report"]
+__all__ = ["Grade", "check_folder", "check_report", "grade", "markdown", "page", "write_report"]
 
 
 def check_report() -> None:
     """Raises MissingExtraError where a report could not be written: before the work, not after it."""
     plotly_script()
+
+
+def check_folder(out: Path, *, force: bool) -> None:
+    """Raises OutputError where a report could not be put into the folder `out`: before the work, not after it."""
+    with writing(out):
+        if not out.exists():
+            check_parent(out)
+        elif not out.is_dir():
+            raise OutputError(f"{out}: is a file; a report needs a folder")
+        else:
+            for name in (HTML, JSON, MARKDOWN):
+                check_output(out / name, force=force)
 
 
 def write_report(
@@ -35,10 +49,11 @@ def write_report(
 
     Raises
     ------
-    OutputError : one of them exists, or cannot be written
+    OutputError : one of them exists, or cannot be written; nothing is written then
     MissingExtraError : plotly is not installed
     """
     out = Path(folder)
+    check_folder(out, force=force)
     given = grade(found)
     tree = found.to_dict(reveal=reveal) | {
         "grade": {"level": given.level, "sentence": given.sentence, "reasons": [list(one) for one in given.reasons]}
@@ -48,7 +63,8 @@ def write_report(
         JSON: json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
         MARKDOWN: markdown(found, reveal=reveal),
     }
-    out.mkdir(exist_ok=True)
+    with writing(out):
+        out.mkdir(exist_ok=True)
     for name, content in contents.items():
         with atomic_file(out / name, force=force) as stream:
             stream.write(content.encode("utf8", errors="replace"))

@@ -19,6 +19,7 @@ first guesses  each before and after its refinement, see `first_guesses.py`; on 
 =============  ======================================================================================
 
 All of it takes days on two cores: take a part by `--pair`, `--factor`, `--seeds`. Compare seconds at equal `--threads`.
+A line says when it was run; one from before 29 November, 23:00, when it was committed.
 """
 
 from __future__ import annotations
@@ -133,6 +134,7 @@ def run(cell: Cell, way: str, seed: int, args: argparse.Namespace) -> dict[str, 
         "rank": scores["forward"]["rank"],
         "seconds": round(seconds, 1),
         "threads": args.threads,
+        "run": time.strftime("%Y-%m-%dT%H:%M:%S"),
     }
     if way == "unpaired":
         verdict = fit.verdict

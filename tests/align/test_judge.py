@@ -71,12 +71,20 @@ def test_a_map_in_doubt_is_aligned_only_with_a_clear_lead(consistent: float, lea
         ({"consistency": 0.5, "lead": 0.004, "final_lead": 0.009}, 8000, "aligned"),
         ({"consistency": 0.5, "lead": 0.004, "final_lead": 0.0075}, 8000, "uncertain"),
         ({"consistency": 0.002, "gap": 0.01, "final_lead": 0.009}, 8000, "aligned"),
+        ({"consistency": 0.05, "final_lead": 0.001}, 8000, "not aligned"),
+        ({"consistency": 0.05, "final_lead": 0.002}, 8000, "uncertain"),
+        ({"consistency": 0.05, "final_lead": 0.001}, 3000, "uncertain"),
+        ({"consistency": 0.5, "lead": 0.004, "final_lead": -0.001}, 8000, "not aligned"),
+        ({"consistency": 0.002, "gap": 0.01, "final_lead": 0.0}, 8000, "not aligned"),
     ],
 )
-def test_what_no_other_map_comes_near_is_aligned(evidence: dict[str, float], rows: int, label: str) -> None:
+def test_what_no_other_map_comes_near_is_aligned_and_what_one_equals_is_not(
+    evidence: dict[str, float], rows: int, label: str
+) -> None:
     verdict = verdict_from(evidence | {"rows": float(rows)})
     assert verdict.label == label
     assert ("no other map explains the rows nearly as well" in verdict.sentence) == (label == "aligned")
+    assert ("another map explains the rows as well" in verdict.sentence) == (label == "not aligned")
     low, high = verdict.interval
     assert low <= verdict.expected_top1 <= high
     assert label != "aligned" or low > 0

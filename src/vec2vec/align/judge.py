@@ -23,6 +23,8 @@ CLEAR_GAP = 0.003  # a gap from which on the better of two that do not agree is 
 AHEAD_MAY_REACH = 0.6  # top-1 of such a one: up to 0.59 was seen
 CLEAR_FINAL_LEAD = 0.008  # of the final map over others, from which on it is believed
 LEADING = (0.45, 0.15, 0.9)  # expected top-1 of such a one, and its interval
+NO_FINAL_LEAD = 0.0015  # below, it is one map among others that are as good
+LEVEL = (0.01, 0.0, 0.5)  # at most, the same of such a one
 LEAST_ROWS = 1000  # below, two maps find one another's translations by chance too often to call them aligned
 ENOUGH_ROWS = 4000  # below, few axes are compared, and no gap counts
 ROWS_OF_FULL_ODDS = 3000  # below, maps agree before they tell single texts apart
@@ -130,7 +132,8 @@ def verdict_from(evidence: dict[str, float]) -> Verdict:
     `uncertain` between, or where fewer than 1,000 rows would be all that speaks for `aligned`, or where the
     witnesses agree in part only, and another map explains the rows nearly as well (the interval then begins at 0), or
     where they do not agree, but one explains the rows clearly better. It is `aligned` all the same where no map that
-    either half knows, refined on all rows as the final one was, explains them nearly as well as that.
+    either half knows, refined on all rows as the final one was, explains them nearly as well as that, and `not aligned`
+    where another one explains them as well.
     """
     expected, low, high = expected_top1(evidence["consistency"], evidence["rows"])
     contested = any(
@@ -141,12 +144,18 @@ def verdict_from(evidence: dict[str, float]) -> Verdict:
     ahead = expected < NOT_ALIGNED and clearly_apart(evidence.get("gap", 0.0), evidence["rows"])
     if ahead:
         expected, high = NOT_ALIGNED, max(high, AHEAD_MAY_REACH)
-    leading = evidence["rows"] >= ENOUGH_ROWS and evidence.get("final_lead", 0.0) >= CLEAR_FINAL_LEAD
+    final_lead = evidence.get("final_lead") if evidence["rows"] >= ENOUGH_ROWS else None
+    leading = final_lead is not None and final_lead >= CLEAR_FINAL_LEAD
+    level = final_lead is not None and final_lead < NO_FINAL_LEAD
     if leading:
         contested = False
         expected, low, high = (max(a, b) for a, b in zip((expected, low, high), LEADING, strict=True))
+    if level:
+        expected, low, high = (min(a, b) for a, b in zip((expected, low, high), LEVEL, strict=True))
     words = f"expected top-1 among {POOL:,}: {expected:.2f} ({low:.2f} to {high:.2f})"
     found = f"two fits on disjoint halves find one another's translations in {evidence['consistency']:.0%} of cases"
+    if level:
+        found += ", and another map explains the rows as well as the one that came of them"
     if leading:
         found += ", but no other map explains the rows nearly as well as the one that came of them"
     if expected >= ALIGNED and evidence["rows"] >= LEAST_ROWS and not contested:

@@ -10,8 +10,7 @@ import pytest
 import typer
 from rich.text import Text
 
-from vec2vec.align import find_method
-from vec2vec.align.base import make_config
+from vec2vec.align.base import find_method, make_config
 from vec2vec.cli import app
 from vec2vec.cli.settings import parse_setting
 

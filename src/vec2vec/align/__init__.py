@@ -24,7 +24,7 @@ from vec2vec.align.base import (
     Progress,
     ProgressCallback,
     SpaceFit,
-    find_method,
+    choose_method,
     make_config,
     more_follows,
 )
@@ -96,12 +96,7 @@ def fit(
         rows that do harm beside the pairs; no checkpoint to go on from
     """
     started = time.perf_counter()
-    name = method if method is not None else "sinkhorn" if pairs is None else "few-pairs"
-    found = find_method(name)
-    if found.pairs and pairs is None:
-        raise ConfigError(f"the method {name} needs known pairs: give pairs=, or --pairs FILE")
-    if pairs is not None and not found.pairs:
-        raise ConfigError(f"the method {name} uses no pairs: leave them out, or choose few-pairs, procrustes or ridge")
+    name, found = choose_method(method, pairs=pairs is not None)
     check_names((source_name, target_name))
     _check_numbers(seed=(seed, 0), rows=(rows, 1), threads=(threads, 1))
     where = find_device(device)

@@ -187,3 +187,20 @@ def find_method(name: str) -> Method:
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise ConfigError(f"there is no method '{name}'{hint}; the methods are {', '.join(METHODS)}")
     return METHODS[name]
+
+
+def choose_method(name: str | None, *, pairs: bool) -> tuple[str, Method]:
+    """The method of this name, or the default for a fit with pairs, or without; and its name.
+
+    Raises
+    ------
+    ConfigError : an unknown method, one that needs pairs where there are none, or has no use for those that there are
+    """
+    if name is None:
+        name = "few-pairs" if pairs else "sinkhorn"
+    found = find_method(name)
+    if found.pairs and not pairs:
+        raise ConfigError(f"the method {name} needs known pairs: give pairs=, or --pairs FILE")
+    if pairs and not found.pairs:
+        raise ConfigError(f"the method {name} uses no pairs: leave them out, or choose few-pairs, procrustes or ridge")
+    return name, found

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from vec2vec import __version__
 from vec2vec.align import find_device, fit, limited_threads
-from vec2vec.align.base import Progress, find_method, make_config
+from vec2vec.align.base import Progress, choose_method, make_config
 from vec2vec.audit.attributes import Attributes, Reading, Views, check_labels, read_attributes, train_probe, zero_shot
 from vec2vec.audit.defences import Defence, DefenceResult, choose_defences, search_recall
 from vec2vec.audit.inputs import (
@@ -458,13 +458,7 @@ class _Run:
 
 def _check_fit(given: Mapping[str, Any]) -> None:
     """Raises ConfigError for settings that `fit` would refuse: before the work, not after it."""
-    pairs = given.get("pairs")
-    name = given.get("method")
-    if name is None:
-        name = "sinkhorn" if pairs is None else "few-pairs"
-    method = find_method(name)
-    if method.pairs and pairs is None:
-        raise ConfigError(f"the method {name} needs known pairs, and an audit has none: choose another for its fit")
+    name, method = choose_method(given.get("method"), pairs=given.get("pairs") is not None)
     if "device" in given:
         find_device(given["device"])
     config = {key: value for key, value in given.items() if key not in ("method", "pairs", "threads", "device")}

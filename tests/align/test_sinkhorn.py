@@ -266,8 +266,8 @@ def test_a_map_of_all_axes_stays_as_it_is(world):
     assert not report.history
 
 
-@pytest.mark.parametrize("agreeing", [0.5, 0.9])
-def test_the_last_steps_are_longer_where_the_witnesses_differ(world, monkeypatch, agreeing):
+@pytest.mark.parametrize(("agreeing", "longer"), [(0.5, [True] * 4), (0.9, [False])])
+def test_the_last_steps_are_longer_where_the_witnesses_differ(world, monkeypatch, agreeing, longer):
     asked = []
     monkeypatch.setattr("vec2vec.align.sinkhorn.consistent", lambda *_: agreeing)
     monkeypatch.setattr(
@@ -275,7 +275,7 @@ def test_the_last_steps_are_longer_where_the_witnesses_differ(world, monkeypatch
         lambda config, x, y, far=False: asked.append(far) or final_schedule(config, x, y, far),
     )
     vec2vec.fit(world.source, world.target, seed=0, **{**SMALL, "bags": 0, "sharpening": 0})
-    assert asked == [agreeing < 0.7]
+    assert asked == longer  # of either witness, of their mean, and of what the best of these became
 
 
 @pytest.mark.parametrize(("agreeing", "last"), [(0.95, "bag 2"), (0.5, "bag 6")])
@@ -646,6 +646,47 @@ def test_witnesses_that_disagree_are_compared_as_they_are_when_refined(world, mo
     found, _ = consensus(witnesses, 0.0, x, y, config, np.random.default_rng(0), Reporter(None, 1.0))
     assert [torch.equal(one, -other) for one, other in zip(compared, witnesses, strict=True)] == [True, True]
     assert torch.equal(found, -witnesses[1])
+
+
+def test_few_rows_leave_no_witness_out_that_agrees_in_part(world, monkeypatch):
+    config = SinkhornConfig(**SMALL)
+    monkeypatch.setattr("vec2vec.align.sinkhorn.ROWS_OF_FULL_ODDS", len(world.source) + 1)
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    witnesses = (torch.eye(24, 40), -torch.eye(24, 40))
+    bagged = []
+    monkeypatch.setattr("vec2vec.align.sinkhorn.refine", lambda x, y, start, *_: start)
+    monkeypatch.setattr("vec2vec.align.sinkhorn.bag", lambda maps, *_: bagged.append(maps) or maps[0])
+    assert consensus(witnesses, 0.4, x, y, config, np.random.default_rng(0), Reporter(None, 1.0))[1] is None
+    assert bagged == [witnesses]
+
+
+@pytest.mark.parametrize("best", [0, 1, 2])
+def test_of_witnesses_that_agree_in_part_either_or_both_go_on(world, monkeypatch, best):
+    config = SinkhornConfig(**SMALL)
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    witnesses = tuple(polar(torch.from_numpy(np.random.default_rng(i).normal(size=(24, 40))).float()) for i in (1, 2))
+    monkeypatch.setattr("vec2vec.align.sinkhorn.refine", lambda x, y, start, *_: -start)
+    monkeypatch.setattr("vec2vec.align.sinkhorn.bag", lambda maps, *_: maps[0] if len(maps) == 1 else None)
+    scores = [0.5, 0.501, 0.5]
+    scores[best] = 0.51
+    monkeypatch.setattr("vec2vec.align.sinkhorn.transport_scores", lambda maps, *_: scores)
+    found, gap = consensus(witnesses, 0.4, x, y, config, np.random.default_rng(0), Reporter(None, 1.0))
+    torch.testing.assert_close(found, (*witnesses, mean_map(witnesses))[best])  # refined, and refined once more
+    assert gap == pytest.approx(abs(scores[0] - scores[1]))  # the mean is none of the witnesses
+
+
+@pytest.mark.parametrize("right", [0, 1])
+def test_a_right_witness_is_not_spoilt_by_one_that_agrees_in_part(world, right):
+    config = SinkhornConfig(**SMALL)
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    truth, report = known_map(world, x, y), Reporter(None, 1.0)
+    wrong = truth.clone()
+    wrong[:8] *= -1  # of which the mean with the truth says nothing
+    witnesses = (truth, wrong) if right == 0 else (wrong, truth)
+    bagged = bag(witnesses, x, y, config, np.random.default_rng(0), report)
+    assert agreement(bagged, truth, x.rows) < 0.8
+    found, _ = consensus(witnesses, 0.4, x, y, config, np.random.default_rng(0), report)
+    assert agreement(found, truth, x.rows) > 0.9
 
 
 def test_a_right_witness_leads_and_a_wrong_one_does_not(world):

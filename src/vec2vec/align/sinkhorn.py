@@ -2,10 +2,10 @@
 
 Read from top to bottom: `fit` prepares both sides; `vec2vec.align.search` solves the problem from nothing on one half
 of the rows, roughly and in the strongest axes, and refines what it found; `vec2vec.align.witnesses` has that done
-twice; where the two are consistent, `bag` solves it again on other halves, from what the two say of the strongest axes;
-`vec2vec.align.rounds.refine` improves the mean of the last maps on all rows, or else either witness, of which the
-better one counts; `vec2vec.align.judge` says how much to trust it, and `vec2vec.align.sharpen` adapts what was found to
-a plain search.
+twice; where the two are consistent, `bag` solves it again on other halves, from what the two say of the strongest axes,
+and `vec2vec.align.rounds.refine` improves the mean of the last maps on all rows; else it improves either witness first,
+of which the better one counts; `vec2vec.align.judge` says how much to trust it, and `vec2vec.align.sharpen` adapts what
+was found to a plain search.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 
 from vec2vec.align.base import ProgressCallback, SpaceFit
 from vec2vec.align.halves import consistent, distinct_axes, mean_map, refine_half, transport_scores
-from vec2vec.align.judge import ENOUGH_ROWS, clearly_apart, gather_evidence, verdict_from
+from vec2vec.align.judge import ENOUGH_ROWS, ROWS_OF_FULL_ODDS, clearly_apart, gather_evidence, verdict_from
 from vec2vec.align.rounds import PROBE_ROWS, Pairs, Reporter, Side, balanced, extend, refine
 from vec2vec.align.schedules import (
     SHARPENING_WORK,
@@ -251,25 +251,27 @@ def consensus(
 ) -> tuple[torch.Tensor, float | None]:
     """The map of all rows that two witnesses lead to, and how far apart they are in the score of their transport.
 
-    Of consistent ones (`alike` is their consistency) it comes of what `bag` makes of them, since errors are their own;
-    they are not compared (None). Else either is refined on all rows, by which a right one gets further ahead of a wrong
-    one, and the one of the better transport counts; if that is clearly better, it is about right, and goes on with bags
-    of its own.
+    What comes of consistent ones (`alike` is their consistency) is what `bag` makes of them, since errors are their
+    own; they are not compared (None). Else one may be right, and spoilt by the other. So either is refined on all rows,
+    and where they agree in part their mean is, too: a right map gets further ahead of a wrong one by that. The one of
+    the best transport counts; if it is about right, because they agree in part or because it is clearly better, it goes
+    on with bags of its own. Of few rows this score says too little to leave a witness out that agrees in part.
     """
 
     def on_all_rows(start: torch.Tensor) -> torch.Tensor:
         return refine(x, y, start, final_schedule(config, x, y, far=alike < DIFFERENT), rng, report, "all rows")
 
-    if alike > CONSENT:
+    rows = min(len(x), len(y))
+    if alike >= DIFFERENT or (alike > CONSENT and rows < ROWS_OF_FULL_ODDS):
         return on_all_rows(bag(witnesses, x, y, config, rng, report)), None
-    report.expect(final_work(x, y, config))
-    refined = [on_all_rows(one) for one in witnesses]
+    starts = [*witnesses, mean_map(witnesses)] if alike > CONSENT else witnesses
+    report.expect(len(starts) * final_work(x, y, config))
+    refined = [on_all_rows(one) for one in starts]
     scores = transport_scores(refined, x, y, config.whitening, rng, GAP_DRAWS)
-    best, gap = refined[int(np.argmax(scores))], max(scores) - min(scores)
-    if clearly_apart(gap, min(len(x), len(y))):
-        report.expect(final_work(x, y, config))
+    best, gap = refined[int(np.argmax(scores))], abs(scores[0] - scores[1])
+    if alike > CONSENT or clearly_apart(gap, rows):
         return on_all_rows(bag([best], x, y, config, rng, report)), gap
-    report.expect(-bag_work(x.as_many_as_a_half(), y.as_many_as_a_half(), config))
+    report.expect(-bag_work(x.as_many_as_a_half(), y.as_many_as_a_half(), config) - final_work(x, y, config))
     return best, gap
 
 

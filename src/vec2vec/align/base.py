@@ -200,7 +200,7 @@ def choose_method(name: str | None, *, pairs: bool) -> tuple[str, Method]:
         name = "few-pairs" if pairs else "sinkhorn"
     found = find_method(name)
     if found.pairs and not pairs:
-        raise ConfigError(f"the method {name} needs known pairs: give pairs=, or --pairs FILE")
+        raise ConfigError(f"the method {name} needs known pairs: pairs=, or vec2vec fit --pairs FILE")
     if pairs and not found.pairs:
         raise ConfigError(f"the method {name} uses no pairs: leave them out, or choose few-pairs, procrustes or ridge")
     return name, found

@@ -750,15 +750,15 @@ def test_a_right_map_is_further_ahead_than_others_and_a_wrong_one_is_not(world):
     ("label", "enough", "asked"), [("uncertain", True, 1), ("uncertain", False, 0), ("aligned", True, 0)]
 )
 def test_only_an_uncertain_fit_of_enough_rows_is_compared_with_rivals(world, monkeypatch, label, enough, asked):
-    rows = float(judge.ENOUGH_ROWS - (0 if enough else 1))
+    rows = float(judge.ROWS_OF_FULL_ODDS - (0 if enough else 1))
     held = Verdict(label, 0.2, (0.0, 0.9), {"consistency": 0.2, "rows": rows})
     monkeypatch.setattr("vec2vec.align.sinkhorn.judge", lambda *_: held)
     calls = []
-    monkeypatch.setattr("vec2vec.align.sinkhorn.final_lead", lambda *_: calls.append(1) or 0.02)
+    monkeypatch.setattr("vec2vec.align.sinkhorn.final_lead", lambda *_: calls.append(1) or -0.01)
     fit = vec2vec.fit(world.source, world.target, **HASTY)
     assert len(calls) == asked
-    assert fit.verdict.label == ("aligned" if asked else label)
-    assert fit.verdict.evidence.get("final_lead") == (0.02 if asked else None)
+    assert fit.verdict.label == ("not aligned" if asked else label)
+    assert fit.verdict.evidence.get("final_lead") == (-0.01 if asked else None)
 
 
 def test_a_second_search_by_cumulants_ends_lower_only_where_the_transport_is_better(world):

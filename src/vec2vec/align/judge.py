@@ -26,8 +26,8 @@ LEADING = (0.45, 0.15, 0.9)  # expected top-1 of such a one, and its interval
 NO_FINAL_LEAD = 0.0015  # below, it is one map among others that are as good
 LEVEL = (0.01, 0.0, 0.5)  # at most, the same of such a one
 LEAST_ROWS = 1000  # below, two maps find one another's translations by chance too often to call them aligned
-ENOUGH_ROWS = 4000  # below, few axes are compared, and no gap counts
-ROWS_OF_FULL_ODDS = 3000  # below, maps agree before they tell single texts apart
+ENOUGH_ROWS = 4000  # below, few axes are compared, and neither a gap nor being ahead of other maps counts
+ROWS_OF_FULL_ODDS = 3000  # below, maps agree before they tell single texts apart, and their scores tell too little
 CALIBRATION = (  # logit of the consistency, expected top-1, and the interval that most cases fell into
     (-6.0, 0.00, 0.00, 0.08),
     (-4.5, 0.01, 0.00, 0.12),
@@ -132,8 +132,8 @@ def verdict_from(evidence: dict[str, float]) -> Verdict:
     `uncertain` between, or where fewer than 1,000 rows would be all that speaks for `aligned`, or where the
     witnesses agree in part only, and another map explains the rows nearly as well (the interval then begins at 0), or
     where they do not agree, but one explains the rows clearly better. It is `aligned` all the same where no map that
-    either half knows, refined on all rows as the final one was, explains them nearly as well as that, and `not aligned`
-    where another one explains them as well.
+    either half knows, refined on all rows as the final one was, explains them nearly as well as that (4,000 rows or
+    more), and `not aligned` where another one explains them as well (3,000 or more).
     """
     expected, low, high = expected_top1(evidence["consistency"], evidence["rows"])
     contested = any(
@@ -144,9 +144,9 @@ def verdict_from(evidence: dict[str, float]) -> Verdict:
     ahead = expected < NOT_ALIGNED and clearly_apart(evidence.get("gap", 0.0), evidence["rows"])
     if ahead:
         expected, high = NOT_ALIGNED, max(high, AHEAD_MAY_REACH)
-    final_lead = evidence.get("final_lead") if evidence["rows"] >= ENOUGH_ROWS else None
-    leading = final_lead is not None and final_lead >= CLEAR_FINAL_LEAD
-    level = final_lead is not None and final_lead < NO_FINAL_LEAD
+    final_lead = evidence.get("final_lead")
+    leading = final_lead is not None and final_lead >= CLEAR_FINAL_LEAD and evidence["rows"] >= ENOUGH_ROWS
+    level = final_lead is not None and final_lead < NO_FINAL_LEAD and evidence["rows"] >= ROWS_OF_FULL_ODDS
     if leading:
         contested = False
         expected, low, high = (max(a, b) for a, b in zip((expected, low, high), LEADING, strict=True))

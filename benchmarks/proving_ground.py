@@ -141,7 +141,7 @@ def run(cell: Cell, way: str, seed: int, args: argparse.Namespace) -> dict[str, 
         line |= {
             "verdict": verdict.label,
             "expected": round(verdict.expected_top1, 3),
-            **{name: round(value, 4) for name, value in verdict.evidence.items() if name != "rows"},
+            **{name: round(value, 5) for name, value in verdict.evidence.items() if name != "rows"},
         }
     return line
 

@@ -251,7 +251,8 @@ def test_a_fit_in_the_strongest_axes_ends_in_twice_as_many(world, monkeypatch):
     seen = []
     fit = vec2vec.fit(world.source, world.target, seed=0, progress=seen.append, **HASTY | {"sharpening": 0})
     assert fit.translator.latent(world.source_eval, space="source").shape[1] == 10
-    assert [one.stage for one in seen[-3:]] == ["all rows", "weaker axes", "weaker axes"]
+    assert seen[-3].stage.startswith("all rows")
+    assert [one.stage for one in seen[-2:]] == ["weaker axes", "weaker axes"]
     assert seen[-3].remaining > 0.0
     assert seen[-1].remaining == pytest.approx(0.0, abs=1e-3)
 

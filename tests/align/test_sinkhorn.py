@@ -651,7 +651,7 @@ def test_witnesses_that_disagree_are_compared_as_they_are_when_refined(world, mo
 
 def test_few_rows_leave_no_witness_out_that_agrees_in_part(world, monkeypatch):
     config = SinkhornConfig(**SMALL)
-    monkeypatch.setattr("vec2vec.align.sinkhorn.ROWS_OF_FULL_ODDS", len(world.source) + 1)
+    monkeypatch.setattr("vec2vec.align.sinkhorn.ROWS_TO_COMPARE", len(world.source) + 1)
     _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
     witnesses = (torch.eye(24, 40), -torch.eye(24, 40))
     bagged = []
@@ -751,7 +751,7 @@ def test_a_right_map_is_further_ahead_than_others_and_a_wrong_one_is_not(world):
     ("label", "enough", "asked"), [("uncertain", True, 1), ("uncertain", False, 0), ("aligned", True, 0)]
 )
 def test_only_an_uncertain_fit_of_enough_rows_is_compared_with_rivals(world, monkeypatch, label, enough, asked):
-    rows = float(judge.ROWS_OF_FULL_ODDS - (0 if enough else 1))
+    rows = float(judge.ROWS_TO_COMPARE - (0 if enough else 1))
     held = Verdict(label, 0.2, (0.0, 0.9), {"consistency": 0.2, "rows": rows})
     monkeypatch.setattr("vec2vec.align.sinkhorn.judge", lambda *_: held)
     calls = []

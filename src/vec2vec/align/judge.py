@@ -27,7 +27,8 @@ NO_FINAL_LEAD = 0.0015  # below, it is one map among others that are as good
 LEVEL = (0.01, 0.0, 0.5)  # at most, the same of such a one
 LEAST_ROWS = 1000  # below, two maps find one another's translations by chance too often to call them aligned
 ENOUGH_ROWS = 4000  # below, few axes are compared, and neither a gap nor being ahead of other maps counts
-ROWS_OF_FULL_ODDS = 3000  # below, maps agree before they tell single texts apart, and their scores tell too little
+ROWS_TO_COMPARE = 3000  # below, the scores of maps that were refined on all rows tell too little
+ROWS_OF_FULL_ODDS = 3000  # below, maps agree before they tell single texts apart
 CALIBRATION = (  # logit of the consistency, expected top-1, and the interval that most cases fell into
     (-6.0, 0.00, 0.00, 0.08),
     (-4.5, 0.01, 0.00, 0.12),
@@ -146,7 +147,7 @@ def verdict_from(evidence: dict[str, float]) -> Verdict:
         expected, high = NOT_ALIGNED, max(high, AHEAD_MAY_REACH)
     final_lead = evidence.get("final_lead")
     leading = final_lead is not None and final_lead >= CLEAR_FINAL_LEAD and evidence["rows"] >= ENOUGH_ROWS
-    level = final_lead is not None and final_lead < NO_FINAL_LEAD and evidence["rows"] >= ROWS_OF_FULL_ODDS
+    level = final_lead is not None and final_lead < NO_FINAL_LEAD and evidence["rows"] >= ROWS_TO_COMPARE
     if leading:
         contested = False
         expected, low, high = (max(a, b) for a, b in zip((expected, low, high), LEADING, strict=True))

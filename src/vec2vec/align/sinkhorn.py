@@ -18,7 +18,7 @@ import torch
 
 from vec2vec.align.base import ProgressCallback, SpaceFit
 from vec2vec.align.halves import consistent, distinct_axes, mean_map, refine_half, transport_scores
-from vec2vec.align.judge import ROWS_OF_FULL_ODDS, clearly_apart, gather_evidence, verdict_from
+from vec2vec.align.judge import ROWS_TO_COMPARE, clearly_apart, gather_evidence, verdict_from
 from vec2vec.align.rounds import PROBE_ROWS, Pairs, Reporter, Side, balanced, extend, refine
 from vec2vec.align.schedules import (
     SHARPENING_WORK,
@@ -76,7 +76,7 @@ def fit(
     alike = consistent(witnesses.maps, x, config, rng)
     rotation, gap = consensus(witnesses.maps, alike, x, y, config, rng, report)
     verdict = judge(rotation, witnesses.maps, x, y, config.whitening, rng, witnesses.lead, gap)
-    if verdict.label == "uncertain" and verdict.evidence["rows"] >= ROWS_OF_FULL_ODDS:
+    if verdict.label == "uncertain" and verdict.evidence["rows"] >= ROWS_TO_COMPARE:
         lead = final_lead(rotation, witnesses.searches, alike, x, y, config, rng.spawn(1)[0], report)
         if lead is not None:
             verdict = verdict_from(verdict.evidence | {"final_lead": lead})
@@ -262,7 +262,7 @@ def consensus(
         return refine(x, y, start, final_schedule(config, x, y, far=alike < DIFFERENT), rng, report, "all rows")
 
     rows = min(len(x), len(y))
-    if alike >= DIFFERENT or (alike > CONSENT and rows < ROWS_OF_FULL_ODDS):
+    if alike >= DIFFERENT or (alike > CONSENT and rows < ROWS_TO_COMPARE):
         return on_all_rows(bag(witnesses, x, y, config, rng, report)), None
     starts = [*witnesses, mean_map(witnesses)] if alike > CONSENT else witnesses
     report.expect(len(starts) * final_work(x, y, config))

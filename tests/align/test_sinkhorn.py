@@ -747,6 +747,24 @@ def test_a_right_map_is_further_ahead_than_others_and_a_wrong_one_is_not(world):
     assert final_lead(truth, searches, 0.5, x, y, config, np.random.default_rng(2), Reporter(None, 1.0)) is None
 
 
+@pytest.mark.parametrize(("alike", "rivals"), [((0.0, 0.0), 2), ((0.5, 0.0), 2), ((0.5, 0.5, 0.0), 3), ((0.5,) * 4, 4)])
+def test_where_a_rival_becomes_the_final_map_the_next_ones_take_its_place(world, monkeypatch, alike, rivals):
+    config = SinkhornConfig(**HASTY)
+    _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
+    truth = known_map(world, x, y)
+    others = [polar(torch.from_numpy(np.random.default_rng(i).normal(size=truth.shape)).float()) for i in range(4)]
+    searches = [Search(x, y, config, np.random.default_rng(i), f"half {i}") for i in (1, 2)]
+    for search, known in zip(searches, ([truth, *others[:3]], [truth, others[3]]), strict=True):
+        search.low.found = [Candidate(one, 0.5, one) for one in known]
+    consistencies, report = iter(alike), Reporter(None, 1.0)
+    monkeypatch.setattr("vec2vec.align.sinkhorn.consistent", lambda *_: next(consistencies))
+    lead = final_lead(truth, searches, 0.5, x, y, config, np.random.default_rng(2), report)
+    assert (lead is None) == (alike[-1] > 0.1)
+    refined = [step["stage"] for step in report.history if step["stage"].startswith("all rows") and step["step"] == 1]
+    assert len(refined) == rivals
+    assert next(consistencies, None) is None
+
+
 @pytest.mark.parametrize(
     ("label", "enough", "asked"), [("uncertain", True, 1), ("uncertain", False, 0), ("aligned", True, 0)]
 )

@@ -232,12 +232,11 @@ class Search:
                 return probe_score(mapped, b) - probe_score(other, b)
         return None
 
-    def other_than(self, rotation: torch.Tensor) -> torch.Tensor | None:
-        """The start of the best candidate that translates otherwise than a map (r, s), by the strongest axes alone."""
+    def starts_unlike(self, rotation: torch.Tensor) -> list[torch.Tensor]:
+        """The starts of those that, by the strongest axes, translate otherwise than a map (r, s); the best first."""
         probe, (r, s) = self.low.probes[0], self.low.shape
         own = unit(probe @ rotation[:r, :s])
-        others = (one for one in self.low.found if consistency(own, unit(probe @ one.rotation)) < CONSENT)
-        return next((one.start for one in others), None)
+        return [one.start for one in self.low.found if consistency(own, unit(probe @ one.rotation)) < CONSENT]
 
     def _early(self, one: Candidate, rng: np.random.Generator, report: Reporter) -> list[torch.Tensor]:
         """What a candidate becomes by small samples, the beginning of `refine_half`; once only, as `early`."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import zip_longest
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ from vec2vec.align.schedules import (
     weaker_work,
     witness_work,
 )
-from vec2vec.align.search import CONSENT, Search
+from vec2vec.align.search import CONSENT, RIVALS, Search
 from vec2vec.align.sharpen import sharper_decode
 from vec2vec.align.whitening import Axes, thin_svd, unit
 from vec2vec.align.witnesses import DIFFERENT, GAP_DRAWS, independent_witnesses
@@ -97,23 +98,24 @@ def final_lead(
 ) -> float | None:
     """How much better the transport of the final map (r, s) is than that of others; None if there is none.
 
-    The others are, of either half, the best candidate that translates otherwise, refined on all rows. A map that is
-    right gains more by that than one that is wrong, so that it is further ahead than its witnesses were.
+    The others are, of either half, the best candidate that translates otherwise, refined on all rows; where these
+    become the final map, too, the next ones. A map that is right gains more by that than one that is wrong, so that it
+    is further ahead than its witnesses were.
     """
-    rivals = []
-    for number, search in enumerate(searches, 1):
-        start = search.other_than(rotation)
-        if start is not None:
-            report.expect(half_work(x, y, config) + final_work(x, y, config))
-            name = f"rival {number}"
-            rough = refine_half(x, y, start[: config.cumulant_axes], config, rng, report, name)
-            schedule = final_schedule(config, x, y, far=alike < DIFFERENT)
-            rivals.append(refine(x, y, rough, schedule, rng, report, f"all rows, {name}"))
-    unlike = [one for one in rivals if consistent((rotation, one), x, config, rng) <= CONSENT]
-    if not unlike:
-        return None
-    own, *others = transport_scores([rotation, *unlike], x, y, config.whitening, rng, GAP_DRAWS)
-    return own - max(others)
+
+    def refined(start: torch.Tensor, name: str) -> torch.Tensor:
+        report.expect(half_work(x, y, config) + final_work(x, y, config))
+        rough = refine_half(x, y, start[: config.cumulant_axes], config, rng, report, name)
+        schedule = final_schedule(config, x, y, far=alike < DIFFERENT)
+        return refine(x, y, rough, schedule, rng, report, f"all rows, {name}")
+
+    for starts in zip_longest(*(search.starts_unlike(rotation)[:RIVALS] for search in searches)):
+        rivals = [refined(one, f"rival {i}") for i, one in enumerate(starts, 1) if one is not None]
+        unlike = [one for one in rivals if consistent((rotation, one), x, config, rng) <= CONSENT]
+        if unlike:
+            own, *others = transport_scores([rotation, *unlike], x, y, config.whitening, rng, GAP_DRAWS)
+            return own - max(others)
+    return None
 
 
 def with_weaker_axes(

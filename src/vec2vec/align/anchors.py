@@ -8,6 +8,7 @@ batch: a doubly stochastic match T, sharpened step by step, each time from the s
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -24,9 +25,7 @@ MIN_EXPONENT = -60.0  # of a match's kernel: what is less cannot be balanced in 
 PROFILE_WEIGHT = 3.0  # of the likeness of sorted similarity profiles, in a start
 
 
-def first_guess(
-    x: torch.Tensor, y: torch.Tensor, *, clusters: int, starts: int, rng: np.random.Generator
-) -> torch.Tensor:
+def first_guess(x: torch.Tensor, y: torch.Tensor, *, clusters: int, starts: int, seeds: Sequence[int]) -> torch.Tensor:
     """Cluster both sides, and match the centroids.
 
     The geometry is compared as it is given: whitened, the clusters blur, and the match is found less often.
@@ -36,19 +35,19 @@ def first_guess(
     x, y : (n, d_s) and (m, d_t) tensors of unit rows, unpaired
     clusters : centroids a side, fewer where there are few rows
     starts : matches begun at once; the one of the greatest energy counts
-    rng : decides the clusterings and the starts
+    seeds : of the clustering of either side, and of the starts
 
     Returns
     -------
     The cross-covariance k_x^T T k_y (d_s, d_t) of the matched centroids; its polar factor is the rotation.
     """
     clusters = max(4, min(clusters, min(len(x), len(y)) // 8))
-    centres_x, centres_y = (_centroids(side, clusters, rng) for side in (x, y))
+    centres_x, centres_y = (_centroids(side, clusters, seed) for side, seed in zip((x, y), seeds[:2], strict=True))
     starts = max(1, min(starts, starts * MANY_CLUSTERS // clusters))  # the work grows with the square of the clusters
     similar_x, similar_y = unit(centres_x) @ unit(centres_x).T, unit(centres_y) @ unit(centres_y).T
     similar_y = _same_distribution(similar_y, similar_x)
     with threadpool_limits(1):  # small products: more threads wait for one another longer than they work
-        match, _ = match_graphs(similar_x, similar_y, starts, _generator(rng))
+        match, _ = match_graphs(similar_x, similar_y, starts, torch.Generator().manual_seed(seeds[2]))
     return (centres_x.T @ match @ centres_y).to(x.device)
 
 
@@ -79,9 +78,9 @@ def match_graphs(
     return match[best], float(energy[best])
 
 
-def _centroids(side: torch.Tensor, clusters: int, rng: np.random.Generator) -> torch.Tensor:
+def _centroids(side: torch.Tensor, clusters: int, seed: int) -> torch.Tensor:
     """k-means centroids (k, d), on one thread: more of them wait for one another longer than they work."""
-    kmeans = KMeans(clusters, n_init=1, max_iter=50, random_state=int(rng.integers(2**31)))
+    kmeans = KMeans(clusters, n_init=1, max_iter=50, random_state=seed)
     with threadpool_limits(1):
         centres = kmeans.fit(side.cpu().numpy()).cluster_centers_
     return torch.from_numpy(centres.astype(np.float32))
@@ -113,7 +112,3 @@ def _balance(log_match: torch.Tensor, iterations: int) -> torch.Tensor:
         rows = (1.0 / k) / (kernel @ columns)
     match = rows * kernel * columns.transpose(1, 2)
     return match / match.sum(dim=(1, 2), keepdim=True)
-
-
-def _generator(rng: np.random.Generator) -> torch.Generator:
-    return torch.Generator().manual_seed(int(rng.integers(2**31)))

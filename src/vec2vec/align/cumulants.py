@@ -23,14 +23,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
+
+from vec2vec.align.threads import threads_for
 
 WEIGHTS = (0.3, 1.0, 1.0)  # of the second, third and fourth cumulants
 MODES = 12  # eigenmatrices of the fourth cumulant, for a search
 INERTIA = 0.5
 CLIMB, LAST_CLIMB = 20, 40  # steps
 FINALISTS = 20  # maxima that climb on with the whole fourth cumulant
-BATCH = 200  # rotations that climb together
+BATCH, MOST_PARTS = 200, 8  # rotations that climb together; parts of them that do so on a thread each
 POPULATION = 150  # maxima that are kept from one generation to the next
 SAME = 0.95  # tr(R^T S) / r of two maxima that are taken for one
 DISTURBANCE = 0.5  # the Frobenius norm of noise beside a rotation's, at most
@@ -109,8 +110,14 @@ def search(x: Cumulants, y: Cumulants, *, starts: int, generations: int, rng: np
     def noise(count: int) -> torch.Tensor:
         return torch.randn(count, r, r, generator=generator)
 
-    with threadpool_limits(1):  # small products: more threads wait for one another longer than they work
-        batches = [climb(polar_factors(noise(min(BATCH, starts - i))), *rough) for i in range(0, starts, BATCH)]
+    parts = min(torch.get_num_threads(), MOST_PARTS)
+    with threads_for(parts, x.second.device, 1) as submit:
+
+        def climbed(rotations: torch.Tensor) -> Found:
+            coming = [submit(climb, part, *rough) for part in rotations.chunk(parts)]
+            return _together([one.result() for one in coming])
+
+        batches = [climbed(polar_factors(noise(min(BATCH, starts - i)))) for i in range(0, starts, BATCH)]
         found = _distinct(batches)
         highest, best = 0, float("-inf")
         for number in range(generations):
@@ -124,7 +131,7 @@ def search(x: Cumulants, y: Cumulants, *, starts: int, generations: int, rng: np
             share, size = (torch.rand(BATCH, 1, 1, generator=generator) for _ in range(2))
             mean = torch.lerp(one, other, 0.3 + 0.4 * share)
             children = polar_factors(mean + DISTURBANCE / r**0.5 * size * noise(BATCH))
-            found = _distinct([found, climb(children, *rough)])
+            found = _distinct([found, climbed(children)])
         return _distinct([climb(found.rotations[:FINALISTS], x, y, LAST_CLIMB)])
 
 
@@ -183,10 +190,10 @@ def polar_factors(matrices: torch.Tensor) -> torch.Tensor:
 
 def _distinct(found: list[Found]) -> Found:
     """The best of all that were found, of those that are nearly the same only one."""
-    rotations = torch.cat([one.rotations for one in found])
-    energies = torch.cat([one.energies for one in found])
-    order = torch.argsort(energies, descending=True, stable=True)
-    flat = rotations[order].flatten(1)
+    every = _together(found)
+    order = torch.argsort(every.energies, descending=True, stable=True)
+    rotations, energies = every.rotations[order], every.energies[order]
+    flat = rotations.flatten(1)
     likeness = flat @ flat.T / rotations.shape[-1]
     kept: list[int] = []
     for i, row in enumerate(likeness.numpy()):
@@ -194,4 +201,8 @@ def _distinct(found: list[Found]) -> Found:
             kept.append(i)
         if len(kept) == POPULATION:
             break
-    return Found(rotations[order[kept]], energies[order[kept]])
+    return Found(rotations[kept], energies[kept])
+
+
+def _together(found: list[Found]) -> Found:
+    return Found(torch.cat([one.rotations for one in found]), torch.cat([one.energies for one in found]))

@@ -8,8 +8,20 @@ import numpy as np
 import torch
 
 from vec2vec.align.judge import ENOUGH_ROWS, agreement, consistency
-from vec2vec.align.rounds import PROBE_ROWS, Pairs, Reporter, Side, extend, probe_score, refine
+from vec2vec.align.rounds import (
+    PROBE_ROWS,
+    Memo,
+    Numbers,
+    Pairs,
+    Reporter,
+    Side,
+    extend,
+    probe_score,
+    refine,
+    refine_on,
+)
 from vec2vec.align.schedules import RefinementConfig, half_schedules
+from vec2vec.align.threads import threads_for
 from vec2vec.align.whitening import polar, unit
 
 ROWS_PER_AXIS, LEAST_AXES = 32, 32  # with fewer than ENOUGH_ROWS
@@ -52,14 +64,24 @@ def early_maps(
     name: str,
     pairs: Pairs | None = None,
 ) -> list[torch.Tensor]:
-    """The refinements by small samples that `refine_half` begins with, in the axes that they are of."""
+    """The refinements by small samples that `refine_half` begins with, at once; in the axes that they are of."""
     early = half_schedules(config)[0]
     axes = config.early_axes if pairs is None else max(x.width, y.width)
     low_x, low_y, known = x.strongest(axes), y.strongest(axes), start[:axes, :axes]
+
+    def refined(start: torch.Tensor, samples: Sequence[Numbers]) -> tuple[torch.Tensor, Memo]:
+        memo = Memo()
+        return refine_on(samples, low_x, low_y, start, early, memo, f"small samples, {name}", pairs), memo
+
     found = []
-    for _ in range(config.early_draws):
-        drawn = extend(known, (low_x.width, low_y.width), rng)
-        found.append(refine(low_x, low_y, drawn, early, rng, report, f"small samples, {name}", pairs))
+    with threads_for(config.early_draws, known.device) as submit:
+        coming = []
+        for _ in range(config.early_draws):
+            drawn = extend(known, (low_x.width, low_y.width), rng)
+            coming.append(submit(refined, drawn, early.drawn(low_x, low_y, rng)))
+        for one, memo in (each.result() for each in coming):
+            memo.pass_on(report)
+            found.append(one)
     return found
 
 

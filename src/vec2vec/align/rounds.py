@@ -9,6 +9,7 @@ deviation of the similarities, so that it means the same in spaces of any width.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +25,8 @@ PROBE_TEMPERATURE = 0.15  # of the transport that maps are compared by
 ROUND_WORK = 3.0  # of any size, as `Schedule.work` counts
 DIVISOR, FEW = 3, 256  # see `Schedule.within`: the part of the smaller side, and what a round may see in any case
 FAINT = 1e-4  # a random direction beside a known one of length 1, which it must not turn
+
+Numbers = tuple[torch.Tensor, torch.Tensor]  # of rows of either side (n,) and (m,)
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,10 @@ class Schedule:
             return self
         return replace(self, rows=most, rounds=round(self.rounds * more), step=(self.step[0], self.step[1] / more))
 
+    def drawn(self, x: Side, y: Side, rng: np.random.Generator) -> list[Numbers]:
+        """The rows of either side that every round is to see."""
+        return [(x.numbers(self.rows, rng), y.numbers(2 * self.rows, rng)) for _ in range(self.rounds)]
+
     def work(self, x: Side, y: Side) -> float:
         """A round's cost, about, in millions of similarities; what does not grow with them counts as some."""
         return 1e-6 * min(self.rows, len(x)) * min(2 * self.rows, len(y)) + ROUND_WORK
@@ -94,8 +101,15 @@ class Side:
 
     def draw(self, count: int, whitening: float, rng: np.random.Generator) -> torch.Tensor:
         """At most `count` different rows, in random order, whitened."""
-        chosen = torch.from_numpy(rng.permutation(len(self.rows))[:count]).to(self.rows.device)
-        return self.axes.whiten(self.rows[chosen], whitening)
+        return self.whitened(self.numbers(count, rng), whitening)
+
+    def numbers(self, count: int, rng: np.random.Generator) -> torch.Tensor:
+        """Of at most `count` different rows, in random order."""
+        return torch.from_numpy(rng.permutation(len(self.rows))[:count].copy())
+
+    def whitened(self, numbers: torch.Tensor, whitening: float) -> torch.Tensor:
+        """The rows of these numbers (n,), whitened."""
+        return self.axes.whiten(self.rows[numbers.to(self.rows.device)], whitening)
 
     def strongest(self, count: int) -> Side:
         """The same rows along the strongest axes only."""
@@ -139,11 +153,25 @@ def refine(
     pairs: Pairs | None = None,
 ) -> torch.Tensor:
     """Alternate transport and rotation (module docstring) from a start (r, s); every round draws new samples."""
+    return refine_on(schedule.drawn(x, y, rng), x, y, rotation, schedule, report, stage, pairs)
+
+
+def refine_on(
+    samples: Sequence[Numbers],
+    x: Side,
+    y: Side,
+    rotation: torch.Tensor,
+    schedule: Schedule,
+    report: Reporter | Memo,
+    stage: str,
+    pairs: Pairs | None = None,
+) -> torch.Tensor:
+    """The same on samples that have been drawn, so that nothing of it is random."""
     size = min(schedule.rows, len(x)), min(2 * schedule.rows, len(y))
     scratch = x.rows.new_empty(size)  # the rounds share it: to allocate it takes as long as to fill it
-    for i in range(schedule.rounds):
+    for i, (drawn_x, drawn_y) in enumerate(samples):
         temperature, whitening, step = schedule.at(i)
-        sample, targets = x.draw(schedule.rows, whitening, rng), y.draw(2 * schedule.rows, whitening, rng)
+        sample, targets = x.whitened(drawn_x, whitening), y.whitened(drawn_y, whitening)
         barycentres, score = transport(sample @ rotation, targets, temperature, schedule.balancing, scratch)
         cross = sample.T @ unit(barycentres) / len(sample)
         if pairs is not None:
@@ -223,3 +251,18 @@ class Reporter:
         if self.progress is not None:
             remaining = seconds * max(0.0, self.work - self.done) / self.done
             self.progress(Progress(stage, step, total, score, remaining))
+
+
+class Memo:
+    """What would be reported from a thread, to be passed on from the one that the fit was called in."""
+
+    def __init__(self) -> None:
+        self.reports: list[tuple[str, int, int, float | None, float]] = []
+
+    def __call__(self, stage: str, step: int, total: int, score: float | None, work: float) -> None:
+        self.reports.append((stage, step, total, score, work))
+
+    def pass_on(self, report: Reporter) -> None:
+        """Report it."""
+        for one in self.reports:
+            report(*one)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from vec2vec.align.cumulants import Cumulants
 from vec2vec.align.cumulants import search as search_by_cumulants
 from vec2vec.align.halves import MEAN_OF, distinct_axes, early_maps, late_map, transport_scores
 from vec2vec.align.judge import consistency
-from vec2vec.align.population import Candidate, Population
+from vec2vec.align.population import Candidate, Population, Start, given
 from vec2vec.align.rounds import PROBE_ROWS, Reporter, Side, extend, probe_score, refine
 from vec2vec.align.schedules import (
     CONTEST_CALLS,
@@ -76,18 +77,19 @@ class Search:
     def go_on(self, report: Reporter, generations: int) -> None:
         """Further guesses, then generations of mean maps."""
         config, children, tried = self.config, self.config.children, 0
-        effort, trial = FURTHER_EFFORT if generations else 1, trial_schedule(config)
+        effort = FURTHER_EFFORT if generations else 1
 
-        def add(start: torch.Tensor, more_work: float) -> Candidate:
+        def one_more(more_work: float) -> None:
             nonlocal tried
             tried += 1
-            self.low.found.append(self.low.refined(start, trial))
             best = max(one.score for one in self.low.found)
             work = trial_work(self.x, self.y, config) + more_work
             report(f"search, {self.name}", tried, config.guesses + generations * children, best, work)
-            return self.low.found[-1]
 
-        self.by_clusters += [add(self._guess(i, 0.0, self.rng), GUESS_WORK) for i in range(config.guesses)]
+        for guess in self._guesses(0.0, self.rng):
+            self.by_clusters.append(guess)
+            self.low.found.append(guess)
+            one_more(GUESS_WORK)
         for step, whitening in enumerate(config.cumulant_whitenings, 1):
             self.by_cumulants[whitening] = self._guess_by_cumulants(whitening, effort)
             score = self.by_cumulants[whitening][0].score
@@ -95,8 +97,8 @@ class Search:
         self._prefer_cumulants()
         self.low.select(children)
         for _ in range(generations):
-            for _ in range(children):
-                add(self.low.mean_of_two(), 0.0)
+            for _ in self.low.children(children, trial_schedule(config)):
+                one_more(0.0)
             self.low.select(children)
 
     def _prefer_cumulants(self) -> None:
@@ -140,8 +142,7 @@ class Search:
         contestants: list[Candidate] = []
         for _ in range(CONTEST_CALLS):
             for whitening in config.contest_whitenings:
-                for i in range(config.guesses):
-                    low.found.append(low.refined(self._guess(i, whitening, rng), trial_schedule(config), rng))
+                low.found += self._guesses(whitening, rng)
             contestants = self._unlike(CONTESTANTS)
             if len(contestants) == CONTESTANTS:
                 break
@@ -196,9 +197,11 @@ class Search:
         kin = Population(x.strongest(axes), y.strongest(axes), self.rng)
         known = best.start[: min(self.config.cumulant_axes, kin.shape[0]), : kin.shape[1]]
         for number, schedule in enumerate(kin_schedules(self.config), 1):
-            for _ in range(self.config.kin):
-                start = extend(known, kin.shape, self.rng) if number == 1 else kin.mean_of_two()
-                kin.found.append(kin.refined(start, schedule))
+            if number == 1:
+                starts = (given(extend(known, kin.shape, self.rng)) for _ in range(self.config.kin))
+                kin.found += kin.refined(starts, self.config.kin, schedule)
+            else:
+                list(kin.children(self.config.kin, schedule))
             kin.select(self.config.kin)
             work = kin_work(self.x, self.y, self.config) / (1 + self.config.kin_generations)
             report(f"kin, {self.name}", number, 1 + self.config.kin_generations, kin.found[0].score, work)
@@ -270,17 +273,30 @@ class Search:
             rng=self.rng,
         )
         guesses = [self.by_cumulants[whitening]] if whitening in self.by_cumulants else []
-        for rotation, energy in zip(found.rotations[:RIVALS].to(self.x.rows), found.energies.tolist(), strict=False):
-            if energy > float(found.energies[0]) - RIVALRY:
-                tried = self.low.refined(extend(rotation, self.low.shape, self.rng), trial_schedule(self.config))
-                guesses.append((replace(tried, start=rotation), energy))
+        maxima = list(zip(found.rotations[:RIVALS].to(self.x.rows), found.energies.tolist(), strict=False))
+        near = [one for one in maxima if one[1] > maxima[0][1] - RIVALRY]
+        starts = (given(extend(rotation, self.low.shape, self.rng)) for rotation, _ in near)
+        tried = self.low.refined(starts, len(near), trial_schedule(self.config))
+        guesses += [(replace(one, start=rotation), energy) for one, (rotation, energy) in zip(tried, near, strict=True)]
         least = max(guess.score for guess, _ in guesses) - CLEARLY_WORSE
         return max((one for one in guesses if one[0].score >= least), key=lambda one: one[1])
 
-    def _guess(self, step: int, whitening: float, rng: np.random.Generator) -> torch.Tensor:
-        clusters = self.config.clusters[step % len(self.config.clusters)]
-        a, b = (side.draw(self.config.cluster_rows, whitening, rng) for side in (self.low.x, self.low.y))
-        return polar(first_guess(a, b, clusters=clusters, starts=self.config.starts, rng=rng))
+    def _guesses(self, whitening: float, rng: np.random.Generator) -> Iterator[Candidate]:
+        """First guesses in a geometry, one for each number of clusters, again and again, refined a little."""
+        starts = (self._guess(i, whitening, rng) for i in range(self.config.guesses))
+        return self.low.refined(starts, self.config.guesses, trial_schedule(self.config), rng)
+
+    def _guess(self, step: int, whitening: float, rng: np.random.Generator) -> Start:
+        config, sides = self.config, (self.low.x, self.low.y)
+        clusters = config.clusters[step % len(config.clusters)]
+        numbers = [side.numbers(config.cluster_rows, rng) for side in sides]
+        seeds = rng.integers(2**31, size=3).tolist()
+
+        def guess() -> torch.Tensor:
+            a, b = (side.whitened(drawn, whitening) for side, drawn in zip(sides, numbers, strict=True))
+            return polar(first_guess(a, b, clusters=clusters, starts=config.starts, seeds=seeds))
+
+        return guess
 
 
 def _evened(side: Side, axes: int, whitening: float) -> torch.Tensor:

@@ -8,9 +8,7 @@ after the other.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,22 +31,6 @@ def divide(runs: int, device: torch.device, processes: int) -> list[list[int]]:
     every = list(range(runs))
     apart = device.type == "cpu" and processes == 1 and torch.get_num_threads() > 1
     return [[run] for run in every] if apart else [every]
-
-
-@contextmanager
-def threads_for(lanes: int) -> Iterator[Callable[..., Any]]:
-    """A `map` that shares the threads of torch out among so many lanes; after it, they are as they were."""
-    threads = torch.get_num_threads()
-    workers = min(lanes, threads)
-    if workers < 2:
-        yield map
-        return
-    share = (threads // workers,)
-    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=share) as pool:
-        try:
-            yield pool.map
-        finally:
-            torch.set_num_threads(threads)
 
 
 class Lane:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -25,11 +25,12 @@ from accelerate.state import AcceleratorState, PartialState
 from vec2vec.align.adversarial.checkpoint import load_checkpoint, origin_of, save_checkpoint
 from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Relations, Rows, draw, guess_maps, hold_back, order_of
-from vec2vec.align.adversarial.lane import Lane, divide, threads_for
+from vec2vec.align.adversarial.lane import Lane, divide
 from vec2vec.align.adversarial.objective import Batch, Losses, Native, Objective, plans_for, started_from
 from vec2vec.align.adversarial.restarts import Tensors, between, hopeless
 from vec2vec.align.adversarial.score import Score, score
 from vec2vec.align.base import Progress, ProgressCallback
+from vec2vec.align.threads import Submit, in_turn, threads_for
 from vec2vec.align.whitening import unit
 from vec2vec.errors import ConfigError, DivergenceError, InputError, MissingExtraError, Vec2VecWarning
 from vec2vec.networks import Critics, Network, NetworkConfig, network_from, seeded
@@ -99,7 +100,7 @@ def train(
     with running(config, device) as accelerator:
         trainer = Trainer(networks, sides, config, accelerator, seed, start, frozen)
         trainer.resume()
-        with threads_for(len(trainer.lanes)) as trainer.map:
+        with threads_for(len(trainer.lanes), trainer.device) as trainer.submit:
             return trainer.go(progress)
 
 
@@ -152,7 +153,7 @@ class Trainer:
             for runs in divide(len(networks), self.device, accelerator.num_processes)
         ]
         self.runs = {run: Run() for run in range(len(networks))}
-        self.map: Callable[..., Any] = map
+        self.submit: Submit = in_turn
         self.pending: list[list[tuple[list[int], Losses]]] = []
         self.step, self.seconds = 0, 0.0
         self.origin = origin_of(networks, frozen)
@@ -194,7 +195,7 @@ class Trainer:
         def step(lane: Lane) -> tuple[list[int], Losses]:
             return lane.stack.runs, lane.take_step(self.batch(lane), self.step, reduce)
 
-        return list(self.map(step, self.lanes))
+        return [one.result() for one in [self.submit(step, lane) for lane in self.lanes]]
 
     def shortcuts(self, network: Network) -> list[str]:
         """The linear maps that go at a rate of their own: those out of the latent, and from nothing those into it."""

@@ -1,0 +1,141 @@
+"""Tasks that share the threads of torch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from vec2vec.align.halves import early_maps
+from vec2vec.align.population import Population, given
+from vec2vec.align.rounds import Reporter, Schedule, Side, extend
+from vec2vec.align.schedules import SinkhornConfig
+from vec2vec.align.threads import threads_for
+from vec2vec.align.whitening import Axes, unit
+
+CPU = torch.device("cpu")
+SCHEDULE = Schedule(3, 60, (0.25, 0.25), (0.0, 0.0), (1.0, 1.0), 4)
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_tasks_are_done_at_once_on_a_share_of_the_threads() -> None:
+    torch.set_num_threads(4)
+    met = threading.Barrier(2, timeout=60)
+
+    def task(number: int) -> tuple[int, int]:
+        met.wait()  # for the other one
+        return number, torch.get_num_threads()
+
+    with threads_for(2, CPU) as submit:
+        assert [one.result() for one in [submit(task, number) for number in (1, 2)]] == [(1, 2), (2, 2)]
+    with threads_for(2, CPU, 1) as submit:
+        assert [one.result() for one in [submit(task, number) for number in (1, 2)]] == [(1, 1), (2, 1)]
+    assert torch.get_num_threads() == 4
+
+
+def test_limits_that_tasks_set_at_once_end_with_them() -> None:
+    torch.set_num_threads(2)
+    met, before = threading.Barrier(2, timeout=60), blas_threads()
+
+    def first() -> int:
+        with threadpool_limits(1):
+            met.wait()  # the second sets its limit within this one
+            met.wait()
+        met.wait()  # and is still at work when this one has ended
+        return blas_threads()
+
+    def second() -> int:
+        met.wait()
+        with threadpool_limits(1):
+            met.wait()
+            met.wait()
+            return blas_threads()
+
+    with threads_for(2, CPU, 1) as submit:
+        assert [one.result() for one in (submit(first), submit(second))] == [1, 1]
+    assert blas_threads() == before
+
+
+def blas_threads() -> int:
+    """Of numpy's BLAS, whose limit is that of all threads."""
+    return next(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
+
+
+@pytest.mark.parametrize(("threads", "tasks", "device"), [(1, 3, "cpu"), (3, 1, "cpu"), (3, 3, "cuda")])
+def test_where_nothing_is_gained_a_task_is_done_when_it_is_given(threads: int, tasks: int, device: str) -> None:
+    torch.set_num_threads(threads)
+    done: list[str] = []
+    with threads_for(tasks, torch.device(device)) as submit:
+        for _ in range(tasks):
+            name = submit(lambda: threading.current_thread().name).result()
+            done.append(name)
+    assert set(done) == {threading.current_thread().name}
+
+
+def test_a_task_that_fails_ends_the_others_and_leaves_the_threads_as_they_were() -> None:
+    torch.set_num_threads(2)
+    held, begun = threading.Event(), []
+
+    def fail() -> None:
+        raise ValueError("no such map")
+
+    def last() -> None:
+        begun.append(held.wait(60))
+
+    def fit() -> None:
+        with threads_for(2, CPU) as submit:
+            failed, *_ = submit(fail), submit(held.wait, 60), submit(held.wait, 60), submit(last)
+            threading.Timer(0.5, held.set).start()
+            failed.result()
+
+    with pytest.raises(ValueError, match="no such map"):
+        fit()
+    assert not begun
+    assert torch.get_num_threads() == 2
+
+
+def sides(rows: int = 300, width: int = 6) -> tuple[Side, Side]:
+    """Two samples of one skewed distribution."""
+    rng = np.random.default_rng(0)
+    z = torch.from_numpy((rng.exponential(size=(2, rows, width)) * np.linspace(2, 1, width)).astype(np.float32))
+    first, second = (Axes.fit(one, width) for one in z)
+    return Side(unit(z[0] @ first.directions), first), Side(unit(z[1] @ second.directions), second)
+
+
+def test_the_number_of_threads_does_not_change_what_is_found() -> None:
+    x, y = sides()
+    config = SinkhornConfig(early_rounds=4, early_rows=64, early_draws=5)
+    found = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        rng, report = np.random.default_rng(1), Reporter(None, 1.0)
+        population = Population(x, y, rng)
+        starts = (given(extend(torch.eye(2), population.shape, rng)) for _ in range(4))
+        population.found += population.refined(starts, 4, SCHEDULE)
+        children = list(population.children(6, SCHEDULE))
+        assert population.found[4:] == children
+        early = early_maps(x, y, torch.eye(2), config, rng, report, "half")
+        assert [step["step"] for step in report.history] == [1, 2, 3, 4] * 5
+        found.append([*(one.rotation for one in population.found), *early, torch.from_numpy(rng.normal(size=3))])
+    for other in found[1:]:
+        assert all(torch.equal(one, same) for one, same in zip(found[0], other, strict=True))
+
+
+def test_a_child_may_descend_from_one_that_is_still_to_come() -> None:
+    """Of one candidate and its children, most have a child for a parent."""
+    torch.set_num_threads(2)
+    x, y = sides()
+    population = Population(x, y, np.random.default_rng(2))
+    population.found += population.refined([given(torch.eye(6))], 1, SCHEDULE)
+    assert len(list(population.children(12, SCHEDULE))) == 12
+    assert len({one.score for one in population.found}) == 13

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,7 @@ def test_from_texts_to_the_report_with_a_trained_inverter(world, tmp_path, monke
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "verdict: aligned" in result.stdout
+    assert len(re.findall(r"round (\d+) of \1: mean cosine 0\.\d", result.stderr)) == 3  # translated, native, floor
     assert {path.name for path in out.iterdir()} == {"report.html", "report.json", "report.md"}
     tree = json.loads((out / "report.json").read_text())
     assert tree["scope"] == "a test"

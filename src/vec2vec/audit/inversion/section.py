@@ -190,6 +190,7 @@ def _texts(
             closeness=closeness,
             seed=settings.seed,
             proposer=tools.proposer,
+            progress=lambda number, cosine: tools.say(f"round {number} of {settings.rounds}: mean cosine {cosine:.3f}"),
         )
         out["corrected"] = [own[0].text for own in found]
     return out

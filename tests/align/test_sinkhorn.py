@@ -748,8 +748,16 @@ def test_a_right_map_is_further_ahead_than_others_and_a_wrong_one_is_not(world):
     assert final_lead(truth, searches, 0.5, x, y, config, np.random.default_rng(2), Reporter(None, 1.0)) is None
 
 
-@pytest.mark.parametrize(("alike", "rivals"), [((0.0, 0.0), 2), ((0.5, 0.0), 2), ((0.5, 0.5, 0.0), 3), ((0.5,) * 4, 4)])
-def test_where_a_rival_becomes_the_final_map_the_next_ones_take_its_place(world, monkeypatch, alike, rivals):
+@pytest.mark.parametrize(
+    ("alike", "begun", "refined"),
+    [  # of either rival when it is rough, and then of all rows, if it goes on to these
+        ((0.0, 0.0, 0.0, 0.0), 2, 2),
+        ((0.5, 0.0, 0.0), 2, 1),
+        ((0.5, 0.0, 0.5, 0.0, 0.0), 3, 2),
+        ((0.5,) * 4, 4, 0),
+    ],
+)
+def test_where_rivals_become_the_final_map_the_next_ones_take_their_place(world, monkeypatch, alike, begun, refined):
     config = SinkhornConfig(**HASTY)
     _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
     truth = known_map(world, x, y)
@@ -761,8 +769,9 @@ def test_where_a_rival_becomes_the_final_map_the_next_ones_take_its_place(world,
     monkeypatch.setattr("vec2vec.align.sinkhorn.consistent", lambda *_: next(consistencies))
     lead = final_lead(truth, searches, 0.5, x, y, config, np.random.default_rng(2), report)
     assert (lead is None) == (alike[-1] > 0.1)
-    refined = [step["stage"] for step in report.history if step["stage"].startswith("all rows") and step["step"] == 1]
-    assert len(refined) == rivals
+    first = [step["stage"].split(",")[0] for step in report.history if step["step"] == 1]
+    assert first.count("rival 1") + first.count("rival 2") == begun
+    assert first.count("all rows") == refined
     assert next(consistencies, None) is None
 
 

@@ -103,18 +103,25 @@ def final_lead(
     is further ahead than its witnesses were.
     """
 
-    def refined(start: torch.Tensor, name: str) -> torch.Tensor:
-        report.expect(half_work(x, y, config) + final_work(x, y, config))
+    def unlike(one: torch.Tensor) -> bool:
+        return consistent((rotation, one), x, config, rng) <= CONSENT
+
+    def refined(start: torch.Tensor, name: str) -> torch.Tensor | None:
+        report.expect(half_work(x, y, config))
         rough = refine_half(x, y, start[: config.cumulant_axes], config, rng, report, name)
+        if not unlike(rough):
+            return None
+        report.expect(final_work(x, y, config))
         schedule = final_schedule(config, x, y, far=alike < DIFFERENT)
-        return refine(x, y, rough, schedule, rng, report, f"all rows, {name}")
+        whole = refine(x, y, rough, schedule, rng, report, f"all rows, {name}")
+        return whole if unlike(whole) else None
 
     for starts in zip_longest(*(search.starts_unlike(rotation)[:RIVALS] for search in searches)):
         rivals = [refined(one, f"rival {i}") for i, one in enumerate(starts, 1) if one is not None]
-        unlike = [one for one in rivals if consistent((rotation, one), x, config, rng) <= CONSENT]
-        if unlike:
-            own, *others = transport_scores([rotation, *unlike], x, y, config.whitening, rng, GAP_DRAWS)
-            return own - max(others)
+        others = [one for one in rivals if one is not None]
+        if others:
+            own, *scores = transport_scores([rotation, *others], x, y, config.whitening, rng, GAP_DRAWS)
+            return own - max(scores)
     return None
 
 

@@ -22,6 +22,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,10 @@ from vec2vec.align.adversarial import START, _network_spaces, linear_network, ne
 from vec2vec.align.adversarial import fit as fit_vec2vec
 from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Rows, draw
-from vec2vec.align.adversarial.lane import threads_for
 from vec2vec.align.adversarial.objective import plans_for
 from vec2vec.align.adversarial.restarts import between
 from vec2vec.align.adversarial.trainer import Trainer, mixed, running, train
+from vec2vec.align.threads import threads_for
 from vec2vec.networks import Network, NetworkConfig, seeded
 from vec2vec.preprocess import Preprocessor
 from vec2vec.translator import Space, Translator
@@ -95,10 +96,10 @@ class PlainLoop:
         self.network = random_networks(config, [len(side.preprocessor.mean) for side in sides], 1)[0]
         with running(config, CPU) as accelerator:
             self.critics = Trainer([self.network], sides, config, accelerator, 0, (), ()).lanes[0].stack.module.critics
-        adam = {"betas": (config.beta1, config.beta2), "foreach": False}
-        self.generator = torch.optim.Adam(self.network.parameters(), lr=config.rate, **adam)
+        adam = partial(torch.optim.Adam, betas=(config.beta1, config.beta2), foreach=False)
+        self.generator = adam(self.network.parameters(), lr=config.rate)
         held = [*self.critics.outputs, *self.critics.latents]
-        self.optimizers = [torch.optim.Adam(critic.parameters(), lr=config.critic_rate, **adam) for critic in held]
+        self.optimizers = [adam(critic.parameters(), lr=config.critic_rate) for critic in held]
 
     def step(self, rows: Sequence[torch.Tensor]) -> float:
         c, net, (x, y) = self.config, self.network, rows
@@ -127,7 +128,7 @@ class PlainLoop:
             wrong.backward()
             nn.utils.clip_grad_norm_(critic.parameters(), c.clip)
             optimizer.step()
-        return loss.item()
+        return float(loss)
 
 
 def _unit(x: torch.Tensor, critic: int) -> torch.Tensor:
@@ -154,7 +155,7 @@ def time_step(args: argparse.Namespace) -> Line:
     for name, precision in (("product_rate", "medium"), ("plain_product_rate", "highest")):
         torch.set_float32_matmul_precision(precision)
         a, b = torch.randn(512, 1024), torch.randn(1024, 1024)
-        seconds = _median(lambda a=a, b=b: a @ b, 50)
+        seconds = _median(partial(torch.mm, a, b), 50)
         line[name] = 2 * 512 * 1024 * 1024 / seconds / 1e9
     torch.set_float32_matmul_precision("highest")
     line["gflop"] = arithmetic(config) / 1e9
@@ -198,7 +199,7 @@ def time_restarts(args: argparse.Namespace) -> Line:
             count: Trainer(random_networks(config, (384, 512), count), sides, config, accelerator, 0, (), ())
             for count in seconds
         }
-        with threads_for(len(trainers[4].lanes)) as trainers[4].map:
+        with threads_for(len(trainers[4].lanes), CPU) as trainers[4].submit:
             for turn in range(args.repeats + 1):  # in turns, so that other work on the machine meets both alike
                 for count, trainer in trainers.items():
                     torch.set_num_threads(threads)  # of this thread: the lanes of the four have set their own
@@ -422,7 +423,8 @@ def hits(there: np.ndarray, native: np.ndarray) -> np.ndarray:
     """Of which rows the translation's nearest native vector by raw cosine is their own."""
     t, n = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (there, native))
     similarity = t @ n.T
-    return (similarity > np.diag(similarity)[:, None]).sum(axis=1) == 0
+    nearest: np.ndarray = (similarity > np.diag(similarity)[:, None]).sum(axis=1) == 0
+    return nearest
 
 
 # --- from scratch -----------------------------------------------------------------------------------------------------

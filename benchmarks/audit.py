@@ -81,12 +81,13 @@ def load() -> Texts:
         with gzip.open(DATA / f"{name}.jsonl.gz", "rt", encoding="utf8") as lines:
             records += [json.loads(line) for line in lines]
         counts.append(len(records))
-    vectors = [
+    use, minilm = (
         np.concatenate([np.load(DATA / f"{part}.{encoder}.npy") for part in ("mix", "ood")]).astype(np.float32)
         for encoder in ("use", "minilm")
-    ]
+    )
     labels = [tuple(r["labels"]) if isinstance(r["labels"], list) else (r["labels"],) for r in records]
-    return Texts([r["text"] for r in records], np.array([r["domain"] for r in records]), labels, *vectors, counts[0])
+    domains = np.array([r["domain"] for r in records])
+    return Texts([r["text"] for r in records], domains, labels, use, minilm, counts[0])
 
 
 @dataclass(frozen=True)
@@ -251,7 +252,7 @@ def defences(names: str, inverter: str, seed: int) -> dict[str, Any]:
     """The domain of a text, and words, from 8,000 protected vectors of the mixed corpus. Each defence costs a fit."""
     data, rows = load(), rows_of("domain", "mixed", seed)
     translator, _ = translator_of("domain", "mixed", seed, rows)
-    every = [(str(d),) for d in data.domains]
+    every: list[tuple[str, ...]] = [(str(d),) for d in data.domains]
     read = np.sort(np.random.default_rng(seed).permutation(rows.leak)[:8000])
     found = audit(
         data.use[read],

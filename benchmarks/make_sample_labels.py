@@ -7,6 +7,7 @@ writes src/vec2vec/data/sample_labels.json. Run it again where a description cha
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -24,11 +25,14 @@ OUT = Path(__file__).resolve().parent.parent / "src" / "vec2vec" / "data" / "sam
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, default=OUT)
+    args = parser.parse_args()
     names = load_sample().domain_names
     chosen = {name: DESCRIPTIONS[name] for name in names}
     vectors = vec2vec.embed(list(chosen.values()), "minilm", cache=False)
     tree = {"encoder": "minilm", "descriptions": chosen, "vectors": [[round(float(v), 5) for v in x] for x in vectors]}
-    OUT.write_text(json.dumps(tree, ensure_ascii=False) + "\n", encoding="utf8")
+    args.out.write_text(json.dumps(tree, ensure_ascii=False) + "\n", encoding="utf8")
 
 
 if __name__ == "__main__":

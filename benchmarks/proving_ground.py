@@ -36,7 +36,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cases import CACHE, DATA, HERE, Case
+from cases import CACHE, DATA, HERE, Case, Kind
 from first_guesses import GUESSES, first_guesses
 from verdict_calibration import truth
 
@@ -88,7 +88,7 @@ class Cell:
     def case(self, seed: int) -> Case:
         """The arrays' recipe."""
         here, there = OVERLAPS[self.overlap]
-        kind = "encoders" if here == there else "partial"
+        kind: Kind = "encoders" if here == there else "partial"
         return Case(kind, self.source, self.target, self.rows, seed, here, there, self.ratio)
 
 

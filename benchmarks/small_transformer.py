@@ -71,7 +71,7 @@ def embed(split: list[list[str]], rows: np.ndarray, teacher: np.ndarray, seed: i
         own = torch.arange(len(batch))
         loss = (nn.functional.cross_entropy(likeness, own) + nn.functional.cross_entropy(likeness.T, own)) / 2
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's
         optimizer.step()
         schedule.step()
         if step % 100 == 0:

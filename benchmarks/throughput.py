@@ -22,8 +22,9 @@ SHAPES = ((384, 512), (512, 384), (768, 768), (1536, 1024))
 
 
 def unit_rows(rng: np.random.Generator, rows: int, width: int) -> np.ndarray:
-    x = rng.standard_normal((rows, width), dtype=np.float32) + 1
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
+    x: np.ndarray = rng.standard_normal((rows, width), dtype=np.float32) + 1
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    return x
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -8,7 +8,7 @@ import torch
 from scipy.linalg import orthogonal_procrustes
 from sklearn.cluster import KMeans
 
-from vec2vec.align.mini import MiniConfig, _Reporter, match_by_anchors, refine_by_clusters, refine_by_neighbours
+from vec2vec.align.mini import MiniConfig, Reporter, match_by_anchors, refine_by_clusters, refine_by_neighbours
 
 ROWS, WIDTH, NEAREST = 200, 6, 7
 
@@ -34,7 +34,7 @@ def test_pseudo_pairs_are_means_of_the_targets_of_like_similarities_to_the_ancho
 ) -> None:
     x, y, _ = sides
     anchors = x[:9] * 3, y[20:29] * 0.5
-    found = match_by_anchors(torch.from_numpy(x), torch.from_numpy(y), anchors, NEAREST, _Reporter(None))
+    found = match_by_anchors(torch.from_numpy(x), torch.from_numpy(y), anchors, NEAREST, Reporter(None))
     profiles = [unit(side @ unit(points).T) for side, points in zip((x, y), anchors, strict=True)]
     expected = orthogonal_procrustes(x, mean_of_nearest(*profiles, y))[0]
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-4)
@@ -51,7 +51,7 @@ def test_a_round_of_refine_1_averages_procrustes_on_the_nearest_into_the_map(
         torch.from_numpy(start),
         config,
         np.random.default_rng(0),
-        _Reporter(None),
+        Reporter(None),
     )
     new = orthogonal_procrustes(x, mean_of_nearest(unit(x @ start), y, y))[0]
     np.testing.assert_allclose(found.numpy(), 0.5 * start + 0.5 * new, atol=1e-4)
@@ -62,7 +62,7 @@ def test_refine_2_clusters_the_targets_from_the_mapped_centroids(
 ) -> None:
     x, y, start = sides
     config = MiniConfig(final_clusters=12, averaging=0.5)
-    found = refine_by_clusters(x, y, start, config, np.random.default_rng(4), _Reporter(None))
+    found = refine_by_clusters(x, y, start, config, np.random.default_rng(4), Reporter(None))
     seed = int(np.random.default_rng(4).integers(2**31))
     centres_x = KMeans(12, n_init=1, random_state=seed).fit(x).cluster_centers_.astype(np.float32)
     centres_y = KMeans(12, init=centres_x @ start, n_init=1).fit(y).cluster_centers_.astype(np.float32)

@@ -90,7 +90,7 @@ def fit(
     rng = np.random.default_rng(seed)
     left, right = Preprocessor.fit(source), Preprocessor.fit(target)
     x, y = left.apply(source), right.apply(target)
-    report = _Reporter(progress)
+    report = Reporter(progress)
 
     anchors = find_anchors(x, y, config, rng, report)
     x_dev, y_dev = torch.from_numpy(x).to(device), torch.from_numpy(y).to(device)
@@ -103,7 +103,7 @@ def fit(
 
 
 def find_anchors(
-    x: Float32, y: Float32, config: MiniConfig, rng: np.random.Generator, report: _Reporter
+    x: Float32, y: Float32, config: MiniConfig, rng: np.random.Generator, report: Reporter
 ) -> tuple[Float32, Float32]:
     """Find points of either space that stand for one another, by the geometry within each space alone.
 
@@ -146,7 +146,7 @@ def match_centroids(
 
 
 def match_by_anchors(
-    x: torch.Tensor, y: torch.Tensor, anchors: tuple[Float32, Float32], neighbours: int, report: _Reporter
+    x: torch.Tensor, y: torch.Tensor, anchors: tuple[Float32, Float32], neighbours: int, report: Reporter
 ) -> torch.Tensor:
     """Pair each source with the mean of the targets of like similarities to the anchors; Procrustes on these pairs.
 
@@ -179,7 +179,7 @@ def refine_by_neighbours(
     w: torch.Tensor,
     config: MiniConfig,
     rng: np.random.Generator,
-    report: _Reporter,
+    report: Reporter,
 ) -> torch.Tensor:
     """Refine-1 (Algorithm 3): map a sample, pair it with the mean of its nearest targets, Procrustes, average."""
     for step in range(config.rounds):
@@ -192,7 +192,7 @@ def refine_by_neighbours(
 
 
 def refine_by_clusters(
-    x: Float32, y: Float32, weight: Float32, config: MiniConfig, rng: np.random.Generator, report: _Reporter
+    x: Float32, y: Float32, weight: Float32, config: MiniConfig, rng: np.random.Generator, report: Reporter
 ) -> Float32:
     """Refine-2 (Algorithm 4): cluster the targets from where the sources' centroids are mapped to; Procrustes, average.
 
@@ -210,7 +210,7 @@ def refine_by_clusters(
     return np.asarray((1 - config.averaging) * weight + config.averaging * new, np.float32)
 
 
-class _Reporter:
+class Reporter:
     """Sends progress on and keeps the history; the estimate goes by the share of the time that each stage takes."""
 
     def __init__(self, progress: ProgressCallback | None) -> None:

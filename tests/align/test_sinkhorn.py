@@ -17,7 +17,7 @@ from vec2vec.align.judge import agreement, consistency
 from vec2vec.align.population import Candidate, given
 from vec2vec.align.rounds import Reporter, Schedule, Side, extend, refine, transport
 from vec2vec.align.schedules import CONTEST_CALLS, RefinementConfig, SinkhornConfig, final_schedule
-from vec2vec.align.search import Search
+from vec2vec.align.search import RIVALS, Search
 from vec2vec.align.sinkhorn import bag, consensus, final_lead, linear_spaces, prepare, scaled, with_weaker_axes
 from vec2vec.align.whitening import Axes, polar, unit
 from vec2vec.align.witnesses import independent_witnesses, least_lead
@@ -754,16 +754,16 @@ def test_a_right_map_is_further_ahead_than_others_and_a_wrong_one_is_not(world):
         ((0.0, 0.0, 0.0, 0.0), 2, 2),
         ((0.5, 0.0, 0.0), 2, 1),
         ((0.5, 0.0, 0.5, 0.0, 0.0), 3, 2),
-        ((0.5,) * 4, 4, 0),
+        ((0.5,) * (RIVALS + 1), RIVALS + 1, 0),
     ],
 )
 def test_where_rivals_become_the_final_map_the_next_ones_take_their_place(world, monkeypatch, alike, begun, refined):
     config = SinkhornConfig(**HASTY)
     _, (x, y) = prepare(world.source, world.target, config, torch.device("cpu"))
     truth = known_map(world, x, y)
-    others = [polar(torch.from_numpy(np.random.default_rng(i).normal(size=truth.shape)).float()) for i in range(4)]
+    others = [polar(torch.from_numpy(np.random.default_rng(i).normal(size=truth.shape)).float()) for i in range(6)]
     searches = [Search(x, y, config, np.random.default_rng(i), f"half {i}") for i in (1, 2)]
-    for search, known in zip(searches, ([truth, *others[:3]], [truth, others[3]]), strict=True):
+    for search, known in zip(searches, ([truth, *others[:5]], [truth, others[5]]), strict=True):
         search.low.found = [Candidate(one, 0.5, one) for one in known]
     consistencies, report = iter(alike), Reporter(None, 1.0)
     monkeypatch.setattr("vec2vec.align.sinkhorn.consistent", lambda *_: next(consistencies))

@@ -21,7 +21,7 @@ from vec2vec.align.rounds import (
     refine_on,
 )
 from vec2vec.align.schedules import RefinementConfig, half_schedules
-from vec2vec.align.threads import threads_for
+from vec2vec.align.threads import in_turn, threads_for
 from vec2vec.align.whitening import polar, unit
 
 ROWS_PER_AXIS, LEAST_AXES = 32, 32  # with fewer than ENOUGH_ROWS
@@ -69,19 +69,19 @@ def early_maps(
     axes = config.early_axes if pairs is None else max(x.width, y.width)
     low_x, low_y, known = x.strongest(axes), y.strongest(axes), start[:axes, :axes]
 
-    def refined(start: torch.Tensor, samples: Sequence[Numbers]) -> tuple[torch.Tensor, Memo]:
-        memo = Memo()
-        return refine_on(samples, low_x, low_y, start, early, memo, f"small samples, {name}", pairs), memo
+    def refined(start: torch.Tensor, samples: Sequence[Numbers], told: Reporter | Memo) -> torch.Tensor:
+        return refine_on(samples, low_x, low_y, start, early, told, f"small samples, {name}", pairs)
 
     found = []
     with threads_for(config.early_draws, known.device) as submit:
         coming = []
         for _ in range(config.early_draws):
-            drawn = extend(known, (low_x.width, low_y.width), rng)
-            coming.append(submit(refined, drawn, early.drawn(low_x, low_y, rng)))
-        for one, memo in (each.result() for each in coming):
-            memo.pass_on(report)
-            found.append(one)
+            drawn, told = extend(known, (low_x.width, low_y.width), rng), report if submit is in_turn else Memo()
+            coming.append((submit(refined, drawn, early.drawn(low_x, low_y, rng), told), told))
+        for one, told in coming:
+            found.append(one.result())
+            if isinstance(told, Memo):
+                told.pass_on(report)
     return found
 
 

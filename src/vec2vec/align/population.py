@@ -62,7 +62,7 @@ class Population:
     ) -> Iterator[Candidate]:
         """Candidates from so many starts, several at once; they are found when they are appended.
 
-        All that is random is drawn beforehand, start by start, so that the number of threads changes nothing.
+        All that is random is drawn beforehand, start by start, so that nothing of it depends on the threads.
 
         Parameters
         ----------
@@ -85,7 +85,8 @@ class Population:
         with threads_for(count, self.x.rows.device, 1) as submit:
             for _ in range(count):
                 one, other = self.rng.choice(len(every), 2, replace=len(every) < 2)
-                start = partial(_mean_of_two, every[one], every[other])  # if it has to wait, for what has begun
+                # a worker may wait here for a parent, which is under way: tasks are begun in order
+                start = partial(_mean_of_two, every[one], every[other])
                 child = submit(self._refined, start, schedule, schedule.drawn(self.x, self.y, self.rng))
                 every.append(child.result)
             for result in every[len(self.found) :]:

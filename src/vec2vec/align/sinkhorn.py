@@ -62,7 +62,7 @@ def fit(
     source, target : (n, d_s) and (m, d_t) float32 arrays, finite, no row all zero
     config : the settings
     seed : the same seed gives the same map, with the same number of threads on the same machine
-    progress : called after every round
+    progress : called after every round, of what is computed at once after all of it
     device : where the products are computed; the CPU if None
     """
     rng = np.random.default_rng(seed)

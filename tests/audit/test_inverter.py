@@ -12,15 +12,17 @@ from threading import Thread
 import numpy as np
 import pytest
 import torch
+from local_endpoint import Reply, serve
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny_encoders import WORDS, save_bert, save_static, word_tokenizer
 
 from vec2vec.audit.inversion import Inverter, train_inverter
 from vec2vec.audit.inversion.correct import correct, nearest_texts
+from vec2vec.audit.inversion.entities import CapitalRule
 from vec2vec.audit.inversion.judge import EndpointJudge
 from vec2vec.audit.inversion.lm import LanguageModel
-from vec2vec.audit.inversion.measures import token_f1
+from vec2vec.audit.inversion.measures import measure_texts, token_f1
 from vec2vec.audit.inversion.section import random_like
 from vec2vec.audit.inversion.vocabulary import Vocabulary, cut_as_seen, cut_texts, find_tokenizer
 from vec2vec.encoders import Encoder, encode, get_encoder
@@ -441,20 +443,54 @@ def test_a_judge_behind_an_endpoint(judge, monkeypatch):
     assert seen[0]["path"] == "/v1/chat/completions"
     assert seen[0]["key"] == "Bearer secret"
     assert seen[0]["temperature"] == 0
-    with pytest.raises(InputError, match="neither yes nor no"):
-        ask(["odd"], ["odd"])
+    assert ask.notes() == []
+    ask.check()
+    assert ask(["odd", "river"], ["odd", "river"]) == [None, True]  # neither yes nor no is no end of an audit
+    (note,) = ask.notes()
+    assert note.startswith("the judge said neither yes nor no of 1 of 4 texts: judged by the rule")
 
 
-def test_a_judge_whose_answers_break_off(monkeypatch):
+def test_a_judge_that_is_lost_is_not_asked_again(monkeypatch):
     ask = EndpointJudge("http://localhost:1/v1::m")
+    posts: list[bytes] = []
 
     def post(body: bytes) -> bytes:
+        posts.append(body)
         raise http.client.IncompleteRead(b"{")
 
     monkeypatch.setattr(ask, "_post", post)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-    with pytest.raises(InputError, match=r"the judge cannot be reached \(IncompleteRead"):
-        ask(["river"], ["river"])
+    assert ask(["river", "garden", "odd"], ["secret"] * 3) == [None] * 3
+    assert len(posts) == 7
+    (note,) = ask.notes()
+    assert "could not be asked about 3 of 3 texts" in note
+    assert "the judge cannot be reached (IncompleteRead" in note
+    assert "secret" not in note
+    with pytest.raises(InputError, match="the judge cannot be reached"):
+        ask.check()
+
+
+def test_a_judge_that_asks_to_wait_is_waited_for(monkeypatch):
+    answer = json.dumps({"choices": [{"message": {"content": "Yes, it does"}}]}).encode()
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    with serve(replies=[Reply(429, headers={"Retry-After": "7"}), Reply(body=answer)]) as endpoint:
+        assert EndpointJudge(f"{endpoint.url}::m", timeout=5)(["river"], ["river"]) == [True]
+    assert 7.0 in waits
+    for body in (b"{}", b'{"choices": [{"message": {}}]}', b"no JSON"):
+        with serve(replies=[Reply(body=body)]) as endpoint, pytest.raises(InputError, match="OpenAI-compatible"):
+            EndpointJudge(f"{endpoint.url}::m").check()
+    silent = json.dumps({"choices": [{"message": {"content": None}}]}).encode()
+    with serve(replies=[Reply(body=silent)]) as endpoint:
+        assert EndpointJudge(f"{endpoint.url}::m")(["river"], ["river"]) == [None]
+
+
+def test_what_a_judge_does_not_tell_the_rule_does():
+    rule = CapitalRule.of(["Anna met Otto."])
+    guesses, truths = ["we met Otto", "nothing"], ["I know Otto", "Anna is here"]
+    plain = measure_texts(guesses, truths, rule)
+    assert measure_texts(guesses, truths, rule, revealing=[None, None]).revealing == plain.revealing
+    assert measure_texts(guesses, truths, rule, revealing=[None, True]).revealing.value == 1.0
 
 
 def test_a_judge_without_a_model_or_with_a_key_in_the_open(monkeypatch):
@@ -463,6 +499,10 @@ def test_a_judge_without_a_model_or_with_a_key_in_the_open(monkeypatch):
     monkeypatch.setenv("VEC2VEC_JUDGE_KEY", "secret")
     with pytest.raises(ConfigError, match="not encrypted"):
         EndpointJudge("http://example.com/v1::m")
+    for key in ("sk-abc\ndef", "sk-\u2026"):
+        monkeypatch.setenv("VEC2VEC_JUDGE_KEY", key)
+        with pytest.raises(ConfigError, match="VEC2VEC_JUDGE_KEY holds characters that no key can have"):
+            EndpointJudge("https://example.com/v1::m")
 
 
 @pytest.mark.parametrize("at", [0, 3])

@@ -273,3 +273,63 @@ def test_a_key_that_is_none(bad: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="no key can have") as caught:
         get_encoder("openai:m")
     assert bad not in str(caught.value)
+
+
+@pytest.mark.parametrize("after", ["0", formatdate(time.time() - 5, usegmt=True)])
+def test_an_endpoint_that_asks_for_no_wait_is_not_asked_as_fast_as_it_answers(endpoint: Endpoint, after: str) -> None:
+    endpoint.replies = [Reply(429, b"", {"Retry-After": after})] * 2
+    encode(connect(endpoint), TEXTS[:2])
+    gaps = np.diff(endpoint.times)
+    assert gaps[0] >= 0.25
+    assert gaps[1] >= 0.5
+
+
+def test_what_is_for_this_machine_goes_by_no_proxy(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve() as proxy:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url.removesuffix("/v1"))
+        encode(connect(endpoint), TEXTS[:2])
+        assert not proxy.requests
+        assert len(endpoint.requests) == 1
+        proxy.replies = [Reply(404)]
+        with pytest.raises(InputError, match="HTTP 404"):  # elsewhere it serves
+            get_encoder("m", base_url="http://example.invalid/v1")
+        assert len(proxy.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:9/\u00e9/v1",
+        "http://a..de/v1",
+        f"http://{'a' * 70}.de/v1",
+        "http://127.0.0.1/a b",
+        "http://a b/v1",
+    ],
+)
+def test_urls_that_nothing_can_be_sent_to(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"malformed|no URL can have"):
+        get_encoder("m", base_url=url)
+
+
+def test_a_timeout_that_no_clock_can_count(endpoint: Endpoint) -> None:
+    with pytest.raises(ConfigError, match="timeout"):
+        get_encoder("m", base_url=endpoint.url, timeout=1e12)
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (Reply(400, b"no such\nmodel: m"), "HTTP 400: no such model: m$"),
+        (
+            Reply(422, b'{"detail": [{"msg": "too long", "loc": ["input"]}, {"msg": "odd"}]}'),
+            "HTTP 422: too long; odd$",
+        ),
+        (Reply(502, b"<html><body>Bad gateway</body></html>"), "HTTP 502; gave up"),
+        (Reply(200, b'{"error": {"message": "the model is loading"}}'), "but: the model is loading; is it OpenAI"),
+    ],
+)
+def test_what_an_endpoint_says_is_told(endpoint: Endpoint, reply: Reply, message: str) -> None:
+    endpoint.replies = [reply]
+    with pytest.raises(InputError, match=message):
+        encode(connect(endpoint, retries=0), TEXTS[:2])

@@ -113,7 +113,8 @@ def audit(
         str | None,
         typer.Option(
             metavar="URL::MODEL",
-            help="An endpoint that says what is revealing, in place of a rule; the true texts go there.",
+            help="An endpoint that says what is revealing, in place of a rule; the true texts go there. Its key is in "
+            "VEC2VEC_JUDGE_KEY.",
             rich_help_panel=WORDS,
         ),
     ] = None,

@@ -51,7 +51,7 @@ class EncoderOptions(BaseModel):
     batch_rows: int = Field(default=64, ge=1, le=2048, description="Texts in a request to an endpoint.")
     concurrency: int = Field(default=4, ge=1, le=64, description="Requests at a time.")
     requests_per_minute: float | None = Field(default=None, gt=0, description="At most; None: no limit.")
-    timeout: float = Field(default=60.0, gt=0, description="Seconds for one request.")
+    timeout: float = Field(default=60.0, gt=0, le=86_400, description="Seconds for one request.")
     retries: int = Field(default=6, ge=0, description="Of a request that failed for now.")
 
 

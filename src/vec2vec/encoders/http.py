@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import random
+import re
 import threading
 import time
 import urllib.error
@@ -31,6 +32,7 @@ BATCH_CHARACTERS = 200_000  # in one request, unless a single text has more
 FOR_NOW = {408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529}  # statuses that may be gone at the next try
 LONGEST_WAIT = 300.0  # seconds; an endpoint that asks for more is given up
 MOST_BYTES = 512 * 2**20  # of an answer
+MOST_OF_A_MESSAGE = 200  # letters of one that is no JSON
 KEPT = "what was embedded so far is kept: run it again later"
 LOCAL = ("localhost", "127.0.0.1", "::1")
 HERE_ONLY = ("max_tokens", "device", "dtype", "backend", "batch_tokens", "threads", "trust_remote_code", "revision")
@@ -129,7 +131,7 @@ class HttpEncoder:
                 raise ItemsError(f"{where}: {outcome.message}; gave up after {attempt + 1} tries; {KEPT}", first)
             if (outcome.after or 0.0) > LONGEST_WAIT:
                 raise ItemsError(f"{where}: {outcome.message}; it asks to wait {outcome.after:,.0f} s; {KEPT}", first)
-            self._pace.hold(_delay(outcome, attempt))
+            self._pace.hold(delay(outcome.after, attempt))
             attempt += 1
 
     def _post(self, body: bytes) -> bytes | _Failure:
@@ -139,14 +141,13 @@ class HttpEncoder:
         if self._key:
             request.add_unredirected_header("Authorization", f"Bearer {self._key}")
         try:
-            with OPENER.open(request, timeout=self.options.timeout) as answer:
+            with open_request(request, self.options.timeout) as answer:
                 content: bytes = answer.read(MOST_BYTES + 1)
                 due = answer.length  # what is still to come: reading does not mind if it never does
         except urllib.error.HTTPError as error:
             with error:
                 said = self._hide(_message(error))
-                after = error.headers.get("Retry-After")
-            return _Failure(f"HTTP {error.code}{said}", error.code in FOR_NOW, _seconds(after))
+            return _Failure(f"HTTP {error.code}{said}", error.code in FOR_NOW, seconds_asked(error))
         except TimeoutError:
             return _Failure(f"no answer within {self.options.timeout:g} s", True)
         except urllib.error.URLError as error:
@@ -171,7 +172,8 @@ class HttpEncoder:
             raise nonsense("with something that is not JSON") from error
         data = tree.get("data") if isinstance(tree, dict) else None
         if not isinstance(data, list) or not all(isinstance(entry, dict) for entry in data):
-            raise nonsense("without a list 'data'")
+            said = self._hide(_said(tree) if isinstance(tree, dict) and "error" in tree else "")
+            raise nonsense(f"without a list 'data'{said and f', but: {said}'}")
         if len(data) != rows:
             raise nonsense(f"with {len(data)} vectors for {rows} texts")
         places = [entry.get("index", i) for i, entry in enumerate(data)]
@@ -206,11 +208,12 @@ class _Failure:
     after: float | None = None
 
 
-def _delay(failure: _Failure, attempt: int) -> float:
-    """Seconds until the next try: what the endpoint asks for, else doubled each time, with chance in it."""
-    if failure.after is not None:
-        return failure.after
-    return min(30.0, 0.5 * 2.0**attempt) * random.uniform(0.5, 1.0)
+def delay(after: float | None, attempt: int) -> float:
+    """Seconds until the next try: what the endpoint asks for, at least what is doubled each time, with chance in it.
+
+    An endpoint that asks for no wait at all, or whose clock is slow, is not to be asked as fast as it answers.
+    """
+    return max(after or 0.0, min(30.0, 0.5 * 2.0**attempt) * random.uniform(0.5, 1.0))
 
 
 class _Pace:
@@ -245,7 +248,13 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
-OPENER = urllib.request.build_opener(_NoRedirects)
+def open_request(request: urllib.request.Request, timeout: float) -> http.client.HTTPResponse:
+    """The answer, by a proxy where the environment names one; what is for this machine does not leave it."""
+    here = urllib.parse.urlsplit(request.full_url).hostname in LOCAL
+    no_proxies = [urllib.request.ProxyHandler({})] if here else []
+    opener = urllib.request.build_opener(_NoRedirects, *no_proxies)
+    answer: http.client.HTTPResponse = opener.open(request, timeout=timeout)
+    return answer
 
 
 def _plan(texts: Sequence[str], rows: int) -> Iterator[Int64]:
@@ -265,8 +274,11 @@ def check_url(base_url: str) -> str:
     try:
         parts = urllib.parse.urlsplit(base_url.strip())
         host, _ = parts.hostname, parts.port
+        (host or "").encode("idna")
     except ValueError as error:
         raise ConfigError(f"the base URL of an endpoint is malformed: {one_line(error)}") from error
+    if not parts.path.isascii() or re.search(r"[\s\x00-\x1f\x7f]", base_url.strip()):
+        raise ConfigError(f"{base_url!r} has spaces or letters that no URL can have; write them as %20 and the like")
     if parts.scheme not in ("http", "https") or not host:
         raise ConfigError(f"{base_url!r} is no base URL of an endpoint; write it as https://HOST/v1")
     if parts.username is not None or parts.password is not None:
@@ -280,13 +292,22 @@ def _find_key(url: str, options: EncoderOptions) -> str | None:
     named = "key_variable" in options.model_fields_set
     if url != OPENAI and not named:
         return None
-    key = os.environ.get(options.key_variable, "").strip()
+    key = read_key(url, options.key_variable)
     if not key:
         raise ConfigError(f"{url} needs a key: set the environment variable {options.key_variable}")
+    return key
+
+
+def read_key(url: str, variable: str) -> str:
+    """The key in an environment variable, "" if there is none; ConfigError if it may not be sent to `url`, or is none.
+
+    It goes nowhere without encryption, unless that is this machine.
+    """
+    key = os.environ.get(variable, "").strip()
     if not key.isascii() or not key.isprintable():
-        raise ConfigError(f"the environment variable {options.key_variable} holds characters that no key can have")
+        raise ConfigError(f"the environment variable {variable} holds characters that no key can have")
     parts = urllib.parse.urlsplit(url)
-    if parts.scheme != "https" and parts.hostname not in LOCAL:
+    if key and parts.scheme != "https" and parts.hostname not in LOCAL:
         raise ConfigError(f"{url} is not encrypted: the key is not sent there; use https")
     return key
 
@@ -298,21 +319,30 @@ def _message(error: urllib.error.HTTPError) -> str:
     except (OSError, http.client.HTTPException):
         return ""
     try:
-        tree = json.loads(content)
+        said = _said(json.loads(content))
     except (ValueError, RecursionError):
-        return ""
+        text = content.decode(errors="replace")
+        said = "" if text.lstrip().startswith("<") else " ".join(text.split())[:MOST_OF_A_MESSAGE]  # no page of HTML
+    return f": {said}" if said else ""
+
+
+def _said(tree: Any) -> str:
+    """The message in an answer that is an error, in the usual spellings; "" if there is none."""
     said = tree.get("error", tree) if isinstance(tree, dict) else tree
     if isinstance(said, dict):
         said = said.get("message") or said.get("detail")
-    return f": {' '.join(said.split())}" if isinstance(said, str) and said.strip() else ""
+    if isinstance(said, list):  # of what is wrong with a request
+        said = "; ".join(one["msg"] for one in said if isinstance(one, dict) and isinstance(one.get("msg"), str))
+    return " ".join(said.split()) if isinstance(said, str) else ""
 
 
 def _reason(error: urllib.error.URLError) -> BaseException:
     return error.reason if isinstance(error.reason, BaseException) else error
 
 
-def _seconds(after: str | None) -> float | None:
-    """The seconds of a Retry-After header, which may be a date."""
+def seconds_asked(error: urllib.error.HTTPError) -> float | None:
+    """The seconds of the Retry-After header, which may be a date; None if there is none."""
+    after = error.headers.get("Retry-After")
     if not after:
         return None
     try:

@@ -70,7 +70,7 @@ def measure_texts(
     names: NameFinder,
     *,
     cosines: Sequence[float] | None = None,
-    revealing: Sequence[bool] | None = None,
+    revealing: Sequence[bool | None] | None = None,
     resamples: int = 300,
     seed: int = 0,
 ) -> TextMeasures:
@@ -80,7 +80,7 @@ def measure_texts(
     ----------
     names : finds the names of a text
     cosines : of the hypotheses' vectors with the true ones
-    revealing : what a judge said; None takes the rule
+    revealing : what a judge said; None, and for a text that it says nothing of, takes the rule
 
     Raises
     ------
@@ -92,10 +92,10 @@ def measure_texts(
     options = {"resamples": resamples, "seed": seed}
     pairs = list(zip(hypotheses, truths, strict=True))
     found = [(find_entities(a, names), find_entities(b, names)) for a, b in pairs]
-    if revealing is None:
-        revealing = [
-            _reveals(guess, truth, own, true) for (guess, truth), (own, true) in zip(pairs, found, strict=True)
-        ]
+    judged = [
+        _reveals(*pair, *entities) if said is None else said
+        for pair, entities, said in zip(pairs, found, revealing or [None] * len(pairs), strict=True)
+    ]
     exact = [_plain(a) == _plain(b) for a, b in pairs]
     return TextMeasures(
         rows=len(pairs),
@@ -104,7 +104,7 @@ def measure_texts(
         rouge_l=mean_estimate([rouge_l(a, b) for a, b in pairs], **options),
         exact=share_estimate(sum(exact), len(exact)),
         cosine=None if cosines is None else mean_estimate(np.asarray(cosines), **options),
-        revealing=share_estimate(sum(map(bool, revealing)), len(revealing)),
+        revealing=share_estimate(sum(judged), len(judged)),
         entities=tuple(
             EntityMeasure(
                 kind,

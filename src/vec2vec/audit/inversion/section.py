@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -20,8 +20,17 @@ from vec2vec.vectors import Float32, Int64
 
 Vectors = Literal["translated", "native", "floor"]
 Method = Literal["nearest", "decoder", "corrected", "vec2text"]
-Judge = Callable[[Sequence[str], Sequence[str]], list[bool]]
 FLOOR_ROWS = 50
+
+
+class Judge(Protocol):
+    """Says whether each hypothesis reveals something of its text; None where it does not tell."""
+
+    def __call__(self, hypotheses: Sequence[str], truths: Sequence[str]) -> list[bool | None]: ...
+
+    def notes(self) -> list[str]:
+        """What a reader of its judgements has to know."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ def test_the_nineteen_topics_are_packaged():
         ("a.json", '{"a": 1, "b": 2}', "an object of names and descriptions"),
         ("a.json", '["one"]', "has 1 labels; at least 2"),
         ("a.txt", "war\nlove\nwar\n", "has the label 'war' twice"),
+        ("a.json", '{"war": "one", "love": "two", "war": "three"}', "has the label 'war' twice"),
         ("a.csv", "topic,text\na,b\n", r"row 0 \(counted from 0\) has no 'label'"),
         ("a.xml", "<a/>", r"labels are read from \.json"),
         ("a.json", '{"a": " ", "b": "c"}', "'a' is blank"),
@@ -117,3 +118,52 @@ def test_parts_that_are_not_row_aligned():
         Truth()
     with pytest.raises(InputError, match="2 labels and 3 vectors"):
         LabelSet({"a": "a", "b": "b"}, vectors=np.ones((3, 2), np.float32))
+
+
+def test_labels_that_are_numbers(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"label": 1, "description": "war"}\n{"label": 2}\n')
+    assert dict(read_labels(tmp_path / "a.jsonl").descriptions) == {"1": "war", "2": "2"}
+
+
+@pytest.mark.parametrize("name", ["id", "uid", "doc_id", "key"])
+def test_ids_of_a_truth_are_no_texts(tmp_path, name):
+    path = tmp_path / "own.jsonl"
+    path.write_text("".join(json.dumps({name: f"user {i}", "labels": ["a"]}) + "\n" for i in range(3)))
+    truth = read_truth(path, rows=3, leak="leak.npy")
+    assert truth.texts is None
+    assert truth.labels == (("a",),) * 3
+
+
+def test_a_column_that_may_be_texts_beside_labels_has_to_be_named(tmp_path):
+    path = tmp_path / "own.jsonl"
+    path.write_text("".join(json.dumps({"note": f"a text {i}", "labels": ["a"]}) + "\n" for i in range(3)))
+    with pytest.raises(InputError, match=r"has labels in 'labels'.*own\.jsonl::note"):
+        read_truth(path, rows=3, leak="leak.npy")
+    truth = read_truth(f"{path}::note", rows=3, leak="leak.npy")
+    assert truth.texts == ("a text 0", "a text 1", "a text 2")
+    assert truth.labels == (("a",),) * 3
+
+
+def test_ids_that_repeat_are_no_matter(tmp_path):
+    path = tmp_path / "own.jsonl"
+    path.write_text("".join(json.dumps({"id": "one customer", "text": f"text {i}"}) + "\n" for i in range(3)))
+    assert len(read_truth(path, rows=3, leak="leak.npy")) == 3
+    assert len(read_reference(path, rows=3, seed=0, on_bad_rows="error")) == 3
+
+
+def test_a_bad_row_of_the_truth_cannot_be_left_out(tmp_path):
+    path = tmp_path / "own.jsonl"
+    path.write_text('{"text": "one"}\n{"text": " "}\n{"text": "three"}\n')
+    with pytest.raises(InputError) as found:
+        read_truth(path, rows=3, leak="leak.npy")
+    assert "line 2: the text is empty; repair it" in str(found.value)
+    assert "skip" not in str(found.value)
+
+
+def test_rows_keep_their_numbers(tmp_path):
+    path = tmp_path / "texts.jsonl"
+    path.write_text("".join(json.dumps({"text": f"text {i}"}) + "\n" for i in range(50)))
+    reference = read_reference(path, rows=10, seed=1, on_bad_rows="error")
+    assert [f"text {i}" for i in reference.numbers] == list(reference.texts)
+    some = reference.take(np.array([2, 5]))
+    assert [f"text {i}" for i in some.numbers] == list(some.texts)

@@ -15,6 +15,7 @@ from audit_world import ALIGNED, NAMES, QUICK, World
 import vec2vec.audit.run
 from vec2vec.audit import Audit, LabelSet, Reference, Truth, audit
 from vec2vec.audit.attributes import Reading, Views, read_attributes, train_probe
+from vec2vec.audit.report.wording import fit_line
 from vec2vec.audit.settings import make_audit_settings
 from vec2vec.errors import ConfigError, DimensionError, InputError
 from vec2vec.translator import Translator
@@ -325,3 +326,18 @@ def test_the_same_guess_for_every_row_is_worth_nothing(world):
     assert one.lift > 0.9  # over chance alone
     assert one.blind == pytest.approx(0.8)
     assert one.telling == pytest.approx(0.0)
+
+
+def test_pairs_are_of_no_defended_leak(world):
+    with pytest.raises(ConfigError, match="leave out either them or the defences"):
+        run(world, defences="rotation", method={"method": "few-pairs", "pairs": (world.leak[:20], world.leak[:20])})
+
+
+def test_known_pairs_are_told(world):
+    native = world.truth.vectors
+    assert native is not None
+    said: list[str] = []
+    method = {"method": "procrustes", "pairs": (world.leak[:200], native[:200])}
+    found = run(world, translator=None, method=method, say=said.append)
+    assert any("with known pairs" in line for line in said)
+    assert "of 200 it was known which belong together" in fit_line(found)

@@ -7,7 +7,9 @@ import gzip
 import json
 import os
 import random
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -111,6 +113,43 @@ def test_images_are_cached_by_their_contents(models: Path, tmp_path: Path) -> No
     clip = get_encoder(str(models / "clip"))
     clip.batches = lambda items: iter(()) if not items else pytest.fail("was cached")  # type: ignore[attr-defined]
     np.testing.assert_array_equal(vec2vec.embed([moved], clip), x[1:2])
+
+
+def test_a_picture_that_was_replaced_is_not_gone_on_with(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding, "WINDOW", 1)
+    folder, out = tmp_path / "images", tmp_path / "out"
+    shutil.copytree(models / "images", folder)
+    first, second, *_ = sorted(folder.iterdir())
+    clip, real = get_encoder(str(models / "clip")), Parts.append
+
+    def append(parts: Parts, *of: Any) -> Any:
+        if parts.parts:
+            raise KeyboardInterrupt
+        return real(parts, *of)
+
+    monkeypatch.setattr(Parts, "append", append)
+    with pytest.raises(KeyboardInterrupt):
+        embed_file(folder, out, clip)
+    monkeypatch.setattr(Parts, "append", real)
+    assert embed_file(folder, tmp_path / "whole", clip).resumed == 0
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(InputError, match=r"are not those that .*part-00000\.parquet was made from"):
+        embed_file(folder, out, clip)
+    assert embed_file(folder, out, clip, force=True).resumed == 0
+
+
+def test_a_cache_that_others_open_at_the_same_time(static: Counting, tmp_path: Path) -> None:
+    path = tmp_path / "c.sqlite"
+    other = sqlite3.connect(path, check_same_thread=False)
+    other.execute("CREATE TABLE t (x)")
+    other.execute("BEGIN EXCLUSIVE")
+    began = time.monotonic()
+    threading.Timer(0.5, other.rollback).start()
+    VectorCache(path, static.identity).close()
+    assert time.monotonic() - began > 0.4
+    other.close()
 
 
 def test_a_damaged_cache_is_an_error(static: Counting, caches: Path) -> None:
@@ -386,6 +425,33 @@ def test_a_part_that_another_run_writes_is_left_alone(static: Counting, tmp_path
         assert Parts(tmp_path / "p", static.identity, foreign="").parts == []
     assert not killed.exists()
     assert (parts.folder / "part-00000.parquet").read_bytes() == b"whole"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs locks of folders")
+@pytest.mark.parametrize("out", ["out.parquet", "out"])
+@pytest.mark.parametrize("force", [False, True])
+def test_two_runs_at_once_do_not_harm_one_another(
+    models: Path, tmp_path: Path, small_windows: None, static: Counting, out: str, force: bool
+) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl")
+
+    class Second(Counting):
+        """Has another run begin in the middle of its own."""
+
+        said: OutputError | None = None
+
+        def batches(self, items: Sequence[Any]) -> Any:
+            if len(self.seen) > 40 and self.said is None:
+                with pytest.raises(OutputError, match="another run is at work there") as found:
+                    embed_file(source, tmp_path / out, static, cache=False, force=force)
+                self.said = found.value
+            return super().batches(items)
+
+    first = Second(models / "static")
+    assert embed_file(source, tmp_path / out, first, cache=False).rows == 120
+    assert first.said is not None
+    np.testing.assert_array_equal(read_vectors(tmp_path / out), encode(static.inner, TEXTS))
+    assert {path.name for path in tmp_path.iterdir()} == {"in.jsonl", out}
 
 
 def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path, static: Counting) -> None:

@@ -16,14 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from vec2vec.align.inputs import open_side
-from vec2vec.datasets import Record, open_corpus
-from vec2vec.datasets.base import LABEL_COLUMNS, as_labels, choose_other
+from vec2vec.datasets import Record, Tally, open_corpus
+from vec2vec.datasets.base import LABEL_COLUMNS, TEXT_COLUMNS, as_labels, choose_other
 from vec2vec.datasets.files import open_file
 from vec2vec.datasets.tweettopic import TOPICS
 from vec2vec.errors import DimensionError, InputError
 from vec2vec.stores.base import listed
 from vec2vec.stores.sampling import RowSource, draw_sample
-from vec2vec.vectors import BadRow, Float32, Int64, OnBadRows, check_vectors, one_line
+from vec2vec.vectors import ID_COLUMNS, BadRow, Float32, Int64, OnBadRows, check_vectors, one_line
 
 Labels = tuple[tuple[str, ...], ...]
 LABEL_SETS: dict[str, Mapping[str, str]] = {"tweet-topics": TOPICS}
@@ -73,12 +73,14 @@ class Reference:
     vectors : (n, d) float32 of the known encoder; None: to be embedded
     texts, labels : row-aligned, None where there are none
     name : what errors call it
+    numbers : (n,) of its rows in what it was read from, ascending; None: from 0 on
     """
 
     vectors: Float32 | None = None
     texts: tuple[str, ...] | None = None
     labels: Labels | None = None
     name: str = "reference"
+    numbers: Int64 | None = None
 
     def __post_init__(self) -> None:
         if self.vectors is None and self.texts is None:
@@ -90,7 +92,8 @@ class Reference:
 
     def take(self, rows: Int64) -> Reference:
         """These rows."""
-        return Reference(_rows(self.vectors, rows), _some(self.texts, rows), _some(self.labels, rows), self.name)
+        parts = _rows(self.vectors, rows), _some(self.texts, rows), _some(self.labels, rows)
+        return Reference(*parts, self.name, rows if self.numbers is None else self.numbers[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,12 +105,14 @@ class Truth:
     texts, labels : None where they are not known
     vectors : (n, d) float32 of the known encoder; None: to be embedded from the texts
     name : what errors call it
+    numbers : (n,) of its rows in what it was read from, ascending; None: from 0 on
     """
 
     texts: tuple[str, ...] | None = None
     labels: Labels | None = None
     vectors: Float32 | None = None
     name: str = "truth"
+    numbers: Int64 | None = None
 
     def __post_init__(self) -> None:
         if self.texts is None and self.labels is None and self.vectors is None:
@@ -119,7 +124,8 @@ class Truth:
 
     def take(self, rows: Int64) -> Truth:
         """These rows."""
-        return Truth(_some(self.texts, rows), _some(self.labels, rows), _rows(self.vectors, rows), self.name)
+        parts = _some(self.texts, rows), _some(self.labels, rows), _rows(self.vectors, rows)
+        return Truth(*parts, self.name, rows if self.numbers is None else self.numbers[rows])
 
 
 @dataclass(frozen=True)
@@ -184,7 +190,7 @@ def read_reference(
     if isinstance(texts, Reference):
         found = texts
     elif isinstance(texts, str | os.PathLike):
-        corpus = open_corpus(texts, on_bad_rows="error" if on_bad_rows == "error" else "skip")
+        corpus = open_corpus(texts, id_column="", on_bad_rows="error" if on_bad_rows == "error" else "skip")
         found = _from_records(corpus.name, _reservoir(corpus.records(), rows, seed))
     else:
         found = Reference(texts=tuple(texts))
@@ -261,11 +267,11 @@ def check_known(vectors: npt.ArrayLike, width: int, name: str) -> Float32:
 def _label_pairs(path: Path, text: str) -> list[tuple[str, str]]:
     suffix = path.suffix.lower()
     if suffix == ".json":
-        tree = json.loads(text)
+        tree = json.loads(text, object_pairs_hook=tuple)  # a dict would keep the last of a label that stands twice
         if isinstance(tree, list) and all(isinstance(name, str) for name in tree):
             return [(name, name) for name in tree]
-        if isinstance(tree, dict) and all(isinstance(value, str) for value in tree.values()):
-            return list(tree.items())
+        if isinstance(tree, tuple) and all(isinstance(value, str) for _, value in tree):
+            return list(tree)
         raise InputError(f"{path}: should be an object of names and descriptions, or a list of names")
     if suffix == ".txt":
         lines = [line.strip() for line in text.split("\n") if line.strip()]
@@ -283,8 +289,8 @@ def _label_pairs(path: Path, text: str) -> list[tuple[str, str]]:
 def _label_row(path: Path, number: int, row: object) -> tuple[str, str]:
     if isinstance(row, dict):
         name = row.get("label", row.get("name"))
-        if isinstance(name, str):
-            return name, str(row.get("description") or "")
+        if isinstance(name, str | int) and not isinstance(name, bool):
+            return str(name), str(row.get("description") or "")
     raise InputError(f"{path}: row {number} (counted from 0) has no 'label' (or 'name')")
 
 
@@ -304,7 +310,9 @@ def _reservoir(records: Iterable[Record], rows: int, seed: int) -> list[Record]:
 
 def _from_records(name: str, records: Sequence[Record]) -> Reference:
     labels = tuple(record.labels for record in records)
-    return Reference(None, tuple(record.text for record in records), labels if any(labels) else None, name)
+    ids = [record.id for record in records]  # of a hub dataset with the split before the number
+    numbers = np.array(ids, np.int64) if all(map(str.isdecimal, ids)) else None
+    return Reference(None, tuple(record.text for record in records), labels if any(labels) else None, name, numbers)
 
 
 def _read_truth(path: str | os.PathLike[str]) -> Truth:
@@ -312,7 +320,10 @@ def _read_truth(path: str | os.PathLike[str]) -> Truth:
     labels_only = _labels_only(path)
     if labels_only is not None:
         return Truth(labels=labels_only, name=file)
-    records = list(open_corpus(path).records())
+    tally = Tally()
+    records = list(open_corpus(path, id_column="", on_bad_rows="skip").records(tally))
+    for kind, where in tally.first.items():
+        raise InputError(f"{file}: {where}: {kind}; repair it: row i of the truth must be that of row i of the leak")
     labels = tuple(record.labels for record in records)
     return Truth(tuple(record.text for record in records), labels if any(labels) else None, name=file)
 
@@ -325,8 +336,14 @@ def _labels_only(path: str | os.PathLike[str]) -> Labels | None:
         return None
     source = open_file(place)
     label = choose_other(file, None, LABEL_COLUMNS, source.names)
-    if label is None or any(name not in (label, "id") for name in source.text_names):
+    others = [name for name in source.text_names if name != label and name not in ID_COLUMNS]
+    if label is None or any(name in TEXT_COLUMNS for name in others):
         return None
+    if others:
+        raise InputError(
+            f"{file}: has labels in '{label}', and no column that is named like texts: if {listed(others)} holds them, "
+            f"name it, as in '{file}::{others[0]}'; if nothing does, leave it out"
+        )
     found = []
     for row in source.rows([label]):
         if row.fault:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,10 +20,11 @@ from vec2vec.audit.inversion.section import Tools
 from vec2vec.audit.inversion.training import TrainingStep, train_inverter
 from vec2vec.audit.inversion.vocabulary import find_tokenizer
 from vec2vec.audit.settings import AuditSettings
-from vec2vec.encoders import Encoder, embed, encode
+from vec2vec.encoders import Encoder, encode
 from vec2vec.encoders.base import require
-from vec2vec.encoders.embedding import embed_usable
-from vec2vec.errors import ConfigError, InputError
+from vec2vec.encoders.embedding import embed_named
+from vec2vec.encoders.inputs import OnBadRows
+from vec2vec.errors import ConfigError, InputError, Vec2VecWarning
 from vec2vec.vectors import Float32, Int64
 
 Say = Callable[[str], None]
@@ -45,20 +47,32 @@ class Known:
     encoder: Encoder | None = None
     cache: bool = True
 
-    def embed(self, texts: Sequence[str], what: str) -> Float32:
-        """(n, width) float32: the vectors of texts."""
-        if self.encoder is None:
-            raise self._no_encoder(what)
-        return embed(list(texts), self.encoder, cache=self.cache)
+    def embed(
+        self, texts: Sequence[str], what: str, numbers: Sequence[int] | None = None, on_bad_rows: OnBadRows = "error"
+    ) -> tuple[Float32, Int64]:
+        """The vectors (k, width) float32 of the texts that have one, and which they are (k,).
 
-    def embed_usable(self, texts: Sequence[str], what: str) -> tuple[Float32, Int64]:
-        """(k, width) float32 and (k,): the vectors of the texts that have one, and which they are; warns of others."""
+        Parameters
+        ----------
+        what : errors and warnings call what they were taken from
+        numbers : of their rows in it; their positions if None
+        on_bad_rows : "error" raises for one that has no vector, "skip" warns of such
+        """
         if self.encoder is None:
-            raise self._no_encoder(what)
-        return embed_usable(texts, self.encoder, cache=self.cache)
+            raise InputError(f"{what}: has texts to embed, and no encoder is at hand: give one, or their vectors")
+        return embed_named(texts, self.encoder, name=what, numbers=numbers, on_bad_rows=on_bad_rows, cache=self.cache)
 
-    def _no_encoder(self, what: str) -> InputError:
-        return InputError(f"{what}: has texts to embed, and no encoder is at hand: give one, or their vectors")
+    def embed_descriptions(self, descriptions: Mapping[str, str], what: str) -> Float32:
+        """(n, width) float32: the vectors of the descriptions of labels; InputError names a label that has none."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Vec2VecWarning)
+            vectors, found = self.embed(list(descriptions.values()), what, on_bad_rows="skip")
+        for i, label in enumerate(descriptions):
+            if i not in found:
+                raise InputError(
+                    f"{what}: the description of the label '{label}' has no token that the encoder knows; reword it"
+                )
+        return vectors
 
     def embed_again(self, texts: Sequence[str]) -> Float32:
         """Like `embed`, without the cache, for hypotheses that nobody will ask for again. A blank text is zero."""
@@ -117,12 +131,14 @@ class Words:
             raise InputError("to recover texts, give the known encoder and a reference of texts, or leave it (none)")
         if truth is not None and truth.texts is not None:
             require("sacrebleu.metrics", "inversion", "a measure of texts")
-        _ = self._helpers  # they are loaded here
+        _, _, judge = self._helpers  # they are loaded here
         unused = "names" if self.names is not None else "judge" if self.judge is not None else None
         if unused is not None and (truth is None or truth.texts is None):
             raise ConfigError(
                 f"{unused} (--{unused}) serves to compare with the true texts: give a truth (--truth) that has texts"
             )
+        if judge is not None:
+            judge.check()
         if self.inverter == "train":
             find_tokenizer(known.encoder)
         elif (published := self._published) is not None:

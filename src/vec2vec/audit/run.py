@@ -45,6 +45,7 @@ from vec2vec.verdict import Verdict
 if TYPE_CHECKING:
     from vec2vec.stores.sampling import RowSource
 
+OF_ONE_FIT = ("checkpoint", "checkpoint_every", "resume", "tracker", "log_folder")  # each with a folder of its own
 FAR = 0.5  # of the radius: a leak whose mean lies further from that of the translator's space is another kind of vector
 GIVEN_TO_THE_FIT = {
     "source": "leak",
@@ -97,7 +98,8 @@ def audit(
     labels : for the zero-shot reading of attributes, see `vec2vec.audit.inputs.read_labels`
     truth : for measuring only: texts, labels or both, row-aligned with the leak
     translator : a fitted one, from the leak's space to the known one; None fits one
-    method : how to fit: settings of `vec2vec.fit`, its method among them
+    method : how to fit: settings of `vec2vec.fit`, its method among them; defences are attacked with the same ones, but
+        for those of `OF_ONE_FIT`
     inverter : for texts: an `Inverter`, its folder, "train" (on the reference, `inverter_minutes` long), "nearest" (the
         closest reference texts alone), "vec2text:NAME" (a published one, see `vec2vec.audit.inversion.published`), or
         "none" or None: no texts
@@ -122,8 +124,9 @@ def audit(
     ------
     InputError : a leak, reference, truth or labels that cannot be used, see there; a blank scope
     DimensionError : the translator's spaces have not the widths of the leak and of the encoder
-    ConfigError : an unknown setting; in `method`, what `fit` refuses, or the audit gives it itself; settings of a fit
-        beside a translator, or spaces without one; what serves to recover texts where none are
+    ConfigError : an unknown setting; in `method`, what `fit` refuses, or the audit gives it itself, or pairs beside
+        defences; settings of a fit beside a translator, or spaces without one; what serves to recover texts where none
+        are
     """
     if not scope.strip():
         raise InputError("an audit needs its scope: what is audited, and on whose authority")
@@ -145,6 +148,11 @@ def audit(
         raise ConfigError("a translator is given: rows and settings of a fit (--rows, --set-fit) serve to fit one only")
     if translator is None and (source_space is not None or target_space is not None):
         raise ConfigError("no translator is given: spaces (--from, --to) are those of a given one (--translator)")
+    if run.defences and run.method.get("pairs") is not None:
+        raise ConfigError(
+            "the pairs (--set-fit pairs=…) are of the leak as it is, and say nothing of a defended one: leave out "
+            "either them or the defences"
+        )
     if translator is None or run.defences:
         _check_fit(run.method)
     run.words.refuse_unused(run.settings)
@@ -226,6 +234,8 @@ class _Run:
         made = self.words.tools(known, texts, vectors, self.settings, self.say) if tools else None
         inversion = None if made is None else self._invert(made, drawn, translated, native, own)
         defences = self._defences(readers, vectors, drawn, own, native, made, notes)
+        if made is not None and made.judge is not None:
+            notes += made.judge.notes()
         base["notes"] = tuple(notes)
         return Audit(
             **base,
@@ -263,18 +273,18 @@ class _Run:
         if reference.vectors is not None:
             return check_known(reference.vectors, known.width, reference.name), reference
         assert reference.texts is not None
-        vectors, rows = self._embed(known, reference.texts, reference.name)
+        vectors, rows = self._embed(known, reference.texts, reference)
         return vectors, reference.take(rows)
 
-    def _embed(self, known: Known, texts: Sequence[str], what: str) -> tuple[Float32, Int64]:
-        if self.on_bad_rows == "error":
-            return known.embed(texts, what), np.arange(len(texts))
-        return known.embed_usable(texts, what)
+    def _embed(self, known: Known, texts: Sequence[str], of: Reference | Truth) -> tuple[Float32, Int64]:
+        numbers = None if of.numbers is None else of.numbers.tolist()
+        return known.embed(texts, of.name, numbers, "error" if self.on_bad_rows == "error" else "skip")
 
     def _fit(
         self, leak: Any, source: RowSource, vectors: Float32, known: Known
     ) -> tuple[Translator, tuple[str | None, str | None]]:
-        self.say(f"fitting a translator from {source.uri} to {known.name}, without pairs")
+        pairs = "without pairs" if self.method.get("pairs") is None else "with known pairs"
+        self.say(f"fitting a translator from {source.uri} to {known.name}, {pairs}")
         names = ("leak", known.name if known.name != "leak" else "known")
         found = fit(
             leak,
@@ -297,7 +307,7 @@ class _Run:
         if truth is None or truth.texts is None or known.encoder is None:
             return None, truth, leak
         self.say(f"embedding {len(truth):,} true texts, for the ceiling")
-        native, rows = self._embed(known, truth.texts, truth.name)
+        native, rows = self._embed(known, truth.texts, truth)
         return native, truth.take(rows), leak.take(rows)
 
     def _readers(
@@ -312,7 +322,7 @@ class _Run:
         if labels is not None:
             described = labels.vectors
             if described is None:
-                described = known.embed(list(labels.descriptions.values()), labels.name)
+                described = known.embed_descriptions(labels.descriptions, labels.name)
             reader = zero_shot(check_known(described, known.width, f"the descriptions of {labels.name}"))
             found.append(Reading("zero-shot", labels.name, labels.names, reader))
         if reference.labels is None:
@@ -395,6 +405,7 @@ class _Run:
         """The attack on one protected leak, by the reader that tells most."""
         settings = self.settings
         protected = defence.protect(x, rng)
+        method = {key: value for key, value in self.method.items() if key not in OF_ONE_FIT}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Vec2VecWarning)  # of few rows and constant columns: they are meant
             fitted = fit(
@@ -403,7 +414,7 @@ class _Run:
                 seed=settings.seed,
                 rows=settings.defence_rows,
                 progress=self.progress,
-                **self.method,
+                **method,
             )
         rows = protected.rows
         views = Views.of(

@@ -72,11 +72,8 @@ def train(
     made = get_encoder(encoder, threads=threads, device=device.value, **given)
     say(f"embedding {len(found):,} texts with {made.identity.encoder}")
     known = Known(made.identity.encoder, made.width, made, cache=not no_cache)
-    if on_bad_rows is BadTexts.error:
-        vectors = known.embed(found, texts)
-    else:
-        vectors, rows = known.embed_usable(found, texts)
-        found = [found[i] for i in rows]
+    vectors, rows = known.embed(found, texts, on_bad_rows=on_bad_rows.value)
+    found = [found[i] for i in rows]
     checkpoint = out.with_name(f".{out.name}.training.safetensors")
     with limited_threads(threads), _kept_on_interruption():
         inverter = train_inverter(

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sqlite3
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from vec2vec.errors import InputError, Vec2VecWarning
 from vec2vec.vectors import Float32, one_line
 
 ASK = 500  # keys in one query
+WAL_TRIES = 100  # a tenth of a second apart
 
 
 def cache_folder() -> Path:
@@ -53,12 +55,24 @@ class VectorCache:
         self.width = identity.dimensions
         with self._errors():
             self._base = sqlite3.connect("" if path is None else path, timeout=60)
-            self._base.execute("PRAGMA journal_mode=WAL")
+            self._write_ahead()
             self._base.execute("PRAGMA synchronous=NORMAL")
             self._base.execute("CREATE TABLE IF NOT EXISTS identity (tree TEXT PRIMARY KEY)")
             self._base.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID")
             self._base.execute("INSERT OR IGNORE INTO identity VALUES (?)", (json.dumps(identity.to_dict()),))
             self._base.commit()
+
+    def _write_ahead(self) -> None:
+        """Readers beside a writer; for this change of a file that is opened by several at once nothing waits but we."""
+        for attempt in range(WAL_TRIES):
+            try:
+                self._base.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or attempt == WAL_TRIES - 1:
+                    raise
+                time.sleep(0.1)
+            else:
+                return
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Float32]:
         """The vectors that are there, by key."""

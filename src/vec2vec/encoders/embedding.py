@@ -116,14 +116,25 @@ def embed(
     return _embedded(source, images, total, _encoder(encoder, options), on_bad_rows, cache, progress)[0]
 
 
-def embed_usable(texts: Sequence[str], encoder: Encoder, *, cache: bool = True) -> tuple[Float32, Int64]:
-    """(k, d) float32 and (k,): the vectors of the texts that have one, and which they are; warns of others.
+def embed_named(
+    texts: Sequence[str],
+    encoder: Encoder,
+    *,
+    name: str,
+    numbers: Sequence[int] | None = None,
+    on_bad_rows: OnBadRows = "error",
+    cache: bool = True,
+) -> tuple[Float32, Int64]:
+    """(k, d) float32 and (k,): the vectors of the texts that have one, and which they are, by position.
 
-    As `embed` with on_bad_rows="skip".
+    As `embed`, of texts that were taken from something: errors and warnings call it `name`, and a text by its number
+    in it, which is its position where none are given.
     """
-    source = InMemory(texts, "skip")
-    vectors, ids = _embedded(source, False, len(texts), encoder, "skip", cache, None)
-    return vectors, np.array(list(map(int, ids)), np.int64)
+    numbers = range(len(texts)) if numbers is None else numbers
+    source = InMemory(texts, on_bad_rows, name, numbers)
+    vectors, ids = _embedded(source, False, len(texts), encoder, on_bad_rows, cache, None)
+    positions = {str(number): i for i, number in enumerate(numbers)}
+    return vectors, np.array([positions[one] for one in ids], np.int64)
 
 
 def _embedded(
@@ -181,11 +192,13 @@ def embed_file(
 
     Raises
     ------
-    OutputError : `out` exists, is the input or has it in it, cannot be written, or was begun with other settings
+    OutputError : `out` exists, is the input or has it in it, cannot be written, was begun with other settings, or is
+        being made by another run
     InputError : a bad row under on_bad_rows="error", records that are not those it was begun with, a key that `out`
         cannot have, or what `get_encoder` raises
     """
-    from vec2vec.encoders.shards import Parts, remove_parts
+    from vec2vec.encoders.shards import Parts, empty_parts, records_digest, remove_parts
+    from vec2vec.stores.atomic import alone_in, writing
 
     started = time.perf_counter()
     target = _Target.of(out)
@@ -194,26 +207,29 @@ def embed_file(
     target.refuse_input(source.name)
     total = _count(texts, source)
     made = _encoder(encoder, options)
-    if force and target.stale(made.identity, source):
-        remove_parts(target.parts)
-    fresh = not target.parts.exists()
-    parts = Parts(target.parts, made.identity, foreign="choose another --out")
-    tally = Tally()
-    try:
-        with open_cache(made.identity, keep=cache) as store:
-            run = _Run(made, store, source.name, on_bad_rows, images, total, progress, tally)
-            stream = source.records(tally)
-            resumed = _skip(stream, parts, run)
-            for window in _windows(stream, WINDOW):
-                kept, vectors = run.vectors(window)
-                parts.append(window, kept, vectors)
-        if parts.rows == 0:
-            raise _none_embedded(source, tally)
-    except BaseException:
-        if fresh and parts.rows == 0:  # nothing to go on from
-            remove_parts(target.parts)
-        raise
-    target.finish(parts, force=force)
+    with writing(target.parts):
+        fresh = not target.parts.exists()
+        target.parts.mkdir(exist_ok=True)
+    with alone_in(target.parts):
+        if force and target.stale(made.identity, source, images):
+            empty_parts(target.parts)
+        parts = Parts(target.parts, made.identity, foreign="choose another --out")
+        tally = Tally()
+        try:
+            with open_cache(made.identity, keep=cache) as store:
+                run = _Run(made, store, source.name, on_bad_rows, images, total, progress, tally)
+                stream = source.records(tally)
+                resumed = _skip(stream, parts, run)
+                for window in _windows(stream, WINDOW):
+                    kept, vectors = run.vectors(window)
+                    parts.append(window, kept, vectors, records_digest(window, images=images))
+            if parts.rows == 0:
+                raise _none_embedded(source, tally)
+        except BaseException:
+            if fresh and parts.rows == 0:  # nothing to go on from
+                remove_parts(target.parts)
+            raise
+        target.finish(parts, force=force)
     return EmbedReport(
         out=target.path,
         rows=parts.rows,
@@ -399,17 +415,15 @@ class _Target:
         if {self.path.resolve(), self.parts.resolve()} & set(given.resolve().parents):
             raise OutputError(f"{self.path}: has the input in it; choose another name for the output")
 
-    def stale(self, identity: Identity, source: Records) -> bool:
+    def stale(self, identity: Identity, source: Records, images: bool) -> bool:
         """Whether parts that are there cannot be gone on with: they are of other settings or texts, or damaged."""
         from vec2vec.encoders.shards import Parts
 
-        if not self.parts.exists():
-            return False
         try:
             parts = Parts(self.parts, identity, foreign="choose another --out")
         except (OutputError, InputError):
             return True
-        return _other_part(source.records(), parts) is not None
+        return _other_part(source.records(), parts, images) is not None
 
     def finish(self, parts: Parts, *, force: bool) -> None:
         """Mark a folder as complete, and put it in its place; make a file from the parts, and remove them."""
@@ -485,19 +499,19 @@ def _windows(records: Iterator[Record], size: int) -> Iterator[list[Record]]:
         yield window
 
 
-def _other_part(records: Iterator[Record], parts: Parts) -> Part | None:
+def _other_part(records: Iterator[Record], parts: Parts, images: bool) -> Part | None:
     """Pass over the records that parts exist of; the first part that was made from others."""
     from vec2vec.encoders.shards import records_digest
 
     for part in parts.parts:
-        if records_digest(list(islice(records, part.records))) != part.digest:
+        if records_digest(list(islice(records, part.records)), images=images) != part.digest:
             return part
     return None
 
 
 def _skip(records: Iterator[Record], parts: Parts, run: _Run) -> int:
     """Pass over the records that parts exist of, and see that they are the same; how many rows those parts have."""
-    other = _other_part(records, parts)
+    other = _other_part(records, parts, run.images)
     if other is not None:
         raise InputError(
             f"{run.name}: its texts, labels or splits are not those that {other.path} was made from; choose another "
@@ -509,4 +523,4 @@ def _skip(records: Iterator[Record], parts: Parts, run: _Run) -> int:
     return parts.rows
 
 
-__all__ = ["EmbedProgress", "EmbedReport", "embed", "embed_file", "embed_usable"]
+__all__ = ["EmbedProgress", "EmbedReport", "embed", "embed_file", "embed_named"]

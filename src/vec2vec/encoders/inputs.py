@@ -44,15 +44,16 @@ class Images:
 
 @dataclass(frozen=True)
 class InMemory:
-    """Texts in a sequence; their ids are their positions."""
+    """Texts in a sequence; their ids are their positions, or their numbers in what they were taken from."""
 
     texts: Sequence[object]
     on_bad_rows: OnBadRows
     name: str = "texts"
+    numbers: Sequence[int] | None = None
 
     def records(self, tally: Tally | None = None) -> Iterator[Record]:
         tally = Tally() if tally is None else tally
-        for row, text in enumerate(self.texts):
+        for row, text in zip(self.numbers or range(len(self.texts)), self.texts, strict=True):
             tally.seen += 1
             fault = None if isinstance(text, Path) else text_fault(text)
             if fault is None:

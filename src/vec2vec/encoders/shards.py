@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from vec2vec import __version__
 from vec2vec.datasets import Record
 from vec2vec.encoders.base import Identity
+from vec2vec.encoders.cache import item_key
 from vec2vec.errors import InputError, OutputError
 from vec2vec.stores import atomic_file
 from vec2vec.stores.atomic import remove_leftovers, writing
@@ -48,13 +49,14 @@ class Part:
     digest: str
 
 
-def records_digest(records: Sequence[Record]) -> str:
-    """A hash of all that records hold, in order."""
+def records_digest(records: Sequence[Record], *, images: bool) -> str:
+    """A hash of all that records hold, in order; of images, whose text is a path, of what the files hold."""
     digest = hashlib.blake2b(digest_size=16)
     for record in records:
         digest.update(len(record.labels).to_bytes(8, "little"))
-        for text in (record.id, record.text, record.split or "", *record.labels):
-            encoded = text.encode(errors="surrogatepass")
+        text = item_key(Path(record.text)).hex() if images else record.text
+        for part in (record.id, text, record.split or "", *record.labels):
+            encoded = part.encode(errors="surrogatepass")
             digest.update(len(encoded).to_bytes(8, "little") + encoded)
     return digest.hexdigest()
 
@@ -91,9 +93,8 @@ class Parts:
     def rows(self) -> int:
         return sum(part.rows for part in self.parts)
 
-    def append(self, records: Sequence[Record], kept: Sequence[Record], vectors: Float32) -> Part:
-        """Write the next part: the vectors of `kept`, all that is left of `records`."""
-        digest = records_digest(records)
+    def append(self, records: Sequence[Record], kept: Sequence[Record], vectors: Float32, digest: str) -> Part:
+        """Write the next part: the vectors of `kept`, all that is left of `records`, whose digest it is."""
         path = self.folder / f"part-{len(self.parts):05d}.parquet"
         table = to_table(kept, vectors)
         metadata = embedding_metadata(self.identity, part=len(self.parts), records=len(records), digest=digest)
@@ -149,6 +150,14 @@ def check_parts(folder: Path) -> None:
     ]
     if strange:
         raise OutputError(f"{folder}: has '{strange[0]}' in it, which is no part of an embedding; it is left alone")
+
+
+def empty_parts(folder: Path) -> None:
+    """Remove the parts in a folder, which stays, and nothing else: see `check_parts`."""
+    check_parts(folder)
+    with writing(folder):
+        for path in folder.iterdir():
+            path.unlink()
 
 
 def remove_parts(folder: Path) -> None:

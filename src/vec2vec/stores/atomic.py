@@ -181,6 +181,37 @@ def lock(stream: BinaryIO) -> bool:
     return True
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """No other process is in such a block for this folder; where there are no locks for folders, that is not seen to.
+
+    Raises
+    ------
+    OutputError : another one is, or the folder has just been moved or removed by one
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    busy = OutputError(f"{folder}: another run is at work there; wait for it, or choose another output")
+    try:
+        number = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        raise busy from None
+    try:
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise busy from None
+        except OSError:  # the file system has no locks
+            pass
+        else:
+            if not folder.exists() or not os.path.samestat(os.fstat(number), folder.stat()):
+                raise busy
+        yield
+    finally:
+        os.close(number)
+
+
 def remove_leftovers(folder: Path, names: str, age: float = LEFTOVER_SECONDS) -> None:
     """Remove what a process that was killed began for files of these names (a pattern), not what another one writes.
 

@@ -54,9 +54,12 @@ def inversion_line(found: Inversion) -> str:
 def fit_line(found: Audit) -> str:
     """Where the translator comes from."""
     if found.fitted:
+        pairs = found.translator.record.get("pairs")
+        known = f"of {pairs:,} it was known which belong together" if pairs else ""
         return (
-            "A translator from the leak's space to that of the known encoder was fitted on both sets of vectors; which "
-            "of them belong together was neither known nor used. Its verdict says, without labels, whether that worked."
+            "A translator from the leak's space to that of the known encoder was fitted on both sets of vectors; "
+            f"{known or 'which of them belong together was neither known nor used'}. Its verdict says, without labels, "
+            "whether that worked."
         )
     return (
         "A translator from the leak's space to that of the known encoder was given; how it was fitted stands below, "

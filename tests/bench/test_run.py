@@ -22,12 +22,13 @@ from typer.testing import CliRunner
 from vec2vec.bench import Bench, BenchProgress, write_report
 from vec2vec.bench.config import load_config
 from vec2vec.bench.figures import write_figures
+from vec2vec.bench.grid import Cell
 from vec2vec.bench.report import flatten
 from vec2vec.bench.runner import Child
-from vec2vec.bench.tables import all_tables
+from vec2vec.bench.tables import all_tables, paper_table
 from vec2vec.bench.work import perform
 from vec2vec.cli import app
-from vec2vec.errors import OutputError
+from vec2vec.errors import ConfigError, OutputError
 
 SPACES = [["left", "right"]]
 
@@ -122,6 +123,47 @@ def test_tables_go_by_the_pairs_that_a_fit_used(data: Path, tmp_path: Path) -> N
     assert "20" in all_tables(bench.config, rows)[0].table.sections[0].rows[0]
     del result["about"]["fitted_pairs"]  # as results of an earlier version lack it
     assert {row["pairs"] for row in flatten(bench.config, bench.grid, {name: result})} == {60}
+
+
+def test_seeds_of_pairs_that_repeat_stand_in_one_line(data: Path, tmp_path: Path) -> None:
+    settings = {"data": "pairs", "methods": ["procrustes"], "pairs": [20, 60], "seeds": [0, 1, 2]}
+    bench = Bench(str(write(tmp_path, toml(data, FILES), experiment(**settings))), tmp_path / "out")
+
+    def result(cell: Cell) -> dict[str, Any]:
+        about = {"fitted_pairs": cell.pairs - (cell.seed if cell.pairs == 60 else 0), "fitted_rows": [60, 60]}
+        scores = {"top1": 0.5 + cell.seed / 10, "mean_rank": 2.0, "cosine": 0.5, "scored_on": "pairs", "pool": 60}
+        line = scores | {"direction": "forward", "matching": "cosine", "whole": True}
+        return {"status": "done", "seconds": 1.0, "about": about, "lines": [line]}
+
+    rows = list(flatten(bench.config, bench.grid, {name: result(cell) for name, cell in bench.grid.cells.items()}))
+    assert {(row["pairs"], row["pairs_used"]) for row in rows} == {(20, 20), (59, 60), (59, 59), (59, 58)}
+    quality, *others = all_tables(bench.config, rows)
+    seeds = quality.table.columns.index("seeds")
+    assert [line[seeds] for line in quality.table.sections[0].rows] == ["3", "3"]
+    paper = next(one for one in others if "M1" in one.title)
+    assert "0.600" in str(paper.table.sections[0].rows)  # the mean of three seeds, not one of them
+
+
+def test_the_most_pairs_are_those_of_either_pair_of_spaces() -> None:
+    few, many = (ROW | {"source": name, "pairs": n, "rows_source": 9} for name, n in (("a", 50), ("c", 200)))
+    scores = {"mean_rank": 1.0, "cosine": 0.5, "pool": 9, "label": "Procrustes"}
+    table = paper_table([one | scores for one in (few, many)], "t")
+    assert table is not None
+    assert [line[0] for line in table.table.sections[0].rows] == ["a", "c"]
+
+
+def test_a_model_behind_an_endpoint_may_have_any_name(data: Path, tmp_path: Path) -> None:
+    space = """[spaces.far]
+encoder = "bge-m3"
+options = { base_url = "http://127.0.0.1:9/v1" }
+"""
+    path = write(
+        tmp_path, toml(data, CORPUS, space), experiment(data="texts", spaces=[["left", "far"]], methods=["chance"])
+    )
+    assert Bench(str(path), tmp_path / "out").grid.cells
+    write(tmp_path, path.read_text().replace("options", "# options"))
+    with pytest.raises(ConfigError, match="no encoder 'bge-m3'"):
+        Bench(str(path), tmp_path / "out")
 
 
 def test_what_is_done_is_not_done_again(ran: tuple[Path, Any], data: Path) -> None:

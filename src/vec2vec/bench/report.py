@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ WHOLE: tuple[str, ...] = (
     "rows_source",
     "rows_target",
     "pairs",
+    "pairs_used",
     "seed",
     "pool",
     "queries",
@@ -83,7 +86,7 @@ def write_report(bench: Bench) -> list[Path]:
     write_parquet(written[0], rows)
     tables = all_tables(bench.config, rows)
     head = (
-        bench.config.title,
+        " ".join(bench.config.title.split()),
         [*filter(None, [" ".join(bench.config.note.split())]), *conditions(rows, len(bench.grid.cells))],
     )
 
@@ -104,19 +107,40 @@ def write_report(bench: Bench) -> list[Path]:
 
 
 def flatten(config: BenchConfig, grid: Grid, results: Mapping[str, Line]) -> Iterator[Line]:
-    """A row for each figure of each cell; one without figures where a cell has none, or failed."""
+    """A row for each figure of each cell; one without figures where a cell has none, or failed.
+
+    Its pairs are those that were used, the mean over its seeds: of pairs that repeat, each seed draws others.
+    """
     members: dict[str, list[str]] = {}
+    pairs = _mean_pairs(grid, results)
     for experiment, names in grid.experiments.items():
         for name in names:
             members.setdefault(name, []).append(experiment)
     for name, result in results.items():
         cell, about = grid.cells[name], result.get("about", {})
         common = _common(config, cell, result) | {"cell": name, "experiments": ",".join(members[name])}
+        common["pairs"] = pairs[_but_for_its_seed(cell)]
         for line in result.get("lines") or [{}]:
             row = common | {key: about.get(key) for key in (*TEXT, *WHOLE, *FIGURES) if key in about} | line
             row["versions"] = json.dumps(about.get("versions", {}))
             row["warnings"] = json.dumps(about.get("warnings", []))
             yield row
+
+
+def _mean_pairs(grid: Grid, results: Mapping[str, Line]) -> dict[str, int]:
+    """The pairs that fits used, by what is the same for all seeds."""
+    used: dict[str, list[int]] = {}
+    for name, result in results.items():
+        used.setdefault(_but_for_its_seed(grid.cells[name]), []).append(_used_pairs(grid.cells[name], result))
+    return {key: round(statistics.mean(some)) for key, some in used.items()}
+
+
+def _but_for_its_seed(cell: Cell) -> str:
+    return json.dumps(asdict(cell) | {"seed": None, "inputs": None}, sort_keys=True)
+
+
+def _used_pairs(cell: Cell, result: Line) -> int:
+    return int(result.get("about", {}).get("fitted_pairs", cell.pairs))
 
 
 def _common(config: BenchConfig, cell: Cell, result: Line) -> Line:
@@ -135,7 +159,7 @@ def _common(config: BenchConfig, cell: Cell, result: Line) -> Line:
         "settings": json.dumps(dict(cell.settings)),
         "rows_source": fitted[0],
         "rows_target": fitted[1],
-        "pairs": about.get("fitted_pairs", cell.pairs),
+        "pairs_used": _used_pairs(cell, result),
         "seed": cell.seed,
         "source_domains": ",".join(cell.source_domains),
         "target_domains": ",".join(cell.target_domains),

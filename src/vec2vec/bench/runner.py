@@ -366,9 +366,11 @@ def _check_encoders(config: BenchConfig) -> None:
     from vec2vec.encoders.registry import find_card, unknown_encoder
 
     for name, space in config.spaces.items():
-        make_options(space.options)
+        options = make_options(space.options)
         encoder = space.encoder
         if encoder is None or find_card(encoder) or encoder.startswith(("openai:", "http://", "https://")):
+            continue
+        if options.base_url is not None:  # what it calls its models is the endpoint's business
             continue
         if Path(encoder).expanduser().is_dir():
             continue

@@ -206,7 +206,7 @@ def paper_table(rows: Sequence[Line], title: str) -> Titled | None:
     for (scored_on, pool), group in groups(plain, "scored_on", "pool"):
         lines = []
         for (label,), some in groups(group, "label"):
-            best = _at_most(some)
+            best = [row for _, own in groups(some, "source", "target") for row in _at_most(own)]
             for source in names:
                 found = [_paper_cell(best, source, target) for target in names]
                 if any(found):

@@ -34,8 +34,9 @@ from torch.nn import functional
 
 import vec2vec
 from vec2vec.align import fast_products
-from vec2vec.align.adversarial import START, _network_spaces, linear_network, network_config
+from vec2vec.align.adversarial import _network_spaces, linear_network, network_config
 from vec2vec.align.adversarial import fit as fit_vec2vec
+from vec2vec.align.adversarial.checkpoint import START
 from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Rows, draw
 from vec2vec.align.adversarial.objective import plans_for

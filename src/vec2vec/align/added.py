@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 from vec2vec.align import find_device, fit, limited_threads, with_gradients
+from vec2vec.align.adversarial.checkpoint import check_checkpoint
 from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Rows
 from vec2vec.align.adversarial.trainer import check_places, mixed, train
@@ -116,6 +117,7 @@ def add_space(
     settings = {"steps": max(1, steps), "matching": 0.0 if len(references) > 1 else 1.0, "stay": 0.0} | config
     training = make_config(Vec2VecConfig, settings, method="vec2vec")
     if steps:
+        check_checkpoint(training)
         check_places(training)
     first = next(iter(references))
     aligned = fit(

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 import vec2vec
 from vec2vec.align import added
-from vec2vec.align.adversarial import START, linear_network, network_config
-from vec2vec.align.adversarial.checkpoint import digest
+from vec2vec.align.adversarial import linear_network, network_config
+from vec2vec.align.adversarial.checkpoint import START, STATE, digest
 from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Rows
 from vec2vec.align.adversarial.restarts import between
@@ -112,7 +112,7 @@ def test_a_warm_start_ends_as_a_network_or_as_it_began(warm: vec2vec.Fit, world:
 def test_a_checkpoint_that_is_not_there_is_warned_of(world: World, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("vec2vec.align.adversarial._improve", lambda *_: pytest.fail("begun"))
     with (
-        pytest.warns(Vec2VecWarning, match="no such folder to go on from: the training begins anew"),
+        pytest.warns(Vec2VecWarning, match="no state of a training to go on from: it begins anew"),
         pytest.raises(pytest.fail.Exception, match="begun"),
     ):
         vec2vec.fit(*world.rows[:2], "vec2vec", checkpoint=tmp_path / "mistyped", resume=True)
@@ -201,6 +201,18 @@ def test_the_guard_keeps_the_start_in_a_training_that_was_resumed_as_well(
     )
     assert whole.history[-1] == resumed.history[-1] == {"stage": "guard", "kept": "start"}
     assert [(one.stage, one.remaining) for one in told] == [("refining", None), ("training", 0.0)]
+
+
+@pytest.mark.parametrize("name", [STATE, f"{START}/config.json"])
+def test_the_state_of_another_training_is_not_replaced(
+    world: World, tmp_path: Path, monkeypatch: Any, name: str
+) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"hours of work")
+    monkeypatch.setattr("vec2vec.align.adversarial._improve", lambda *_: pytest.fail("begun"))
+    with pytest.raises(OutputError, match="is the state of another training; go on from it with resume=true"):
+        vec2vec.fit(*world.rows[:2], "vec2vec", checkpoint=tmp_path)
+    assert (tmp_path / name).read_bytes() == b"hours of work"
 
 
 def test_a_start_that_is_not_aligned_is_not_trained(world: World, linear: Translator, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import torch
 
-from vec2vec.align.adversarial.checkpoint import digest
+from vec2vec.align.adversarial.checkpoint import START, check_checkpoint, digest
 from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Rows
 from vec2vec.align.adversarial.restarts import Tensors
@@ -28,8 +28,6 @@ from vec2vec.vectors import Float32
 from vec2vec.verdict import Verdict
 
 __all__ = ["Vec2VecConfig", "fit"]
-
-START = "start"  # the linear translator of a warm start, in the folder of the checkpoint
 
 
 def fit(
@@ -56,13 +54,15 @@ def fit(
     DivergenceError : a loss that is not finite or beyond bounds, or a score that is not finite
     InputError : rows that are too few for a training
     ConfigError, ArtifactError : a checkpoint that is of another training, or damaged
-    MissingExtraError, OutputError : a tracker that is not installed; a folder that cannot be written to
+    MissingExtraError : a tracker that is not installed
+    OutputError : a folder that cannot be written to, or has the state of another training in it, without `resume`
 
     Warns
     -----
     Vec2VecWarning : there is no checkpoint to go on from
     """
     where = device or torch.device("cpu")
+    check_checkpoint(config)
     check_places(config)
     run = _improve if config.init == "sinkhorn" else _from_nothing
     return run(source, target, config, seed, progress, where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -12,16 +13,43 @@ import numpy as np
 import torch
 
 from vec2vec.align.adversarial.score import Score
-from vec2vec.errors import ArtifactError, ConfigError
+from vec2vec.errors import ArtifactError, ConfigError, OutputError, Vec2VecWarning
 from vec2vec.networks import Network
 from vec2vec.stores.atomic import atomic_file
 from vec2vec.vectors import Float32, one_line
 
 if TYPE_CHECKING:
+    from vec2vec.align.adversarial.config import Vec2VecConfig
     from vec2vec.align.adversarial.trainer import Run, Trainer
 
 STATE = "training.safetensors"
+START = "start"  # the linear translator of a warm start
 FREE = {"checkpoint", "checkpoint_every", "resume", "tracker", "log_folder", "max_rows"}  # may differ when it goes on
+
+
+def check_checkpoint(config: Vec2VecConfig) -> None:
+    """What a new training would find in the folder of its checkpoint.
+
+    Raises
+    ------
+    OutputError : the state of another one, which it would replace
+
+    Warns
+    -----
+    Vec2VecWarning : nothing to go on from, where it is to go on
+    """
+    folder = config.checkpoint
+    if folder is None:
+        return
+    held = [folder / name for name in (STATE, START) if (folder / name).exists()]
+    if config.resume and not held:
+        message = f"{folder}: there is no state of a training to go on from: it begins anew"
+        warnings.warn(message, Vec2VecWarning, stacklevel=5)
+    if held and not config.resume:
+        raise OutputError(
+            f"{held[0]}: is the state of another training; go on from it with resume=true (--set resume=true), or "
+            "choose another folder"
+        )
 
 
 def save_checkpoint(trainer: Trainer) -> None:

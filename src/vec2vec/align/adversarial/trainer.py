@@ -9,7 +9,6 @@ not been.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -32,7 +31,7 @@ from vec2vec.align.adversarial.score import Score, score
 from vec2vec.align.base import Progress, ProgressCallback
 from vec2vec.align.threads import Submit, in_turn, threads_for
 from vec2vec.align.whitening import unit
-from vec2vec.errors import ConfigError, DivergenceError, InputError, MissingExtraError, Vec2VecWarning
+from vec2vec.errors import ConfigError, DivergenceError, InputError, MissingExtraError
 from vec2vec.networks import Critics, Network, NetworkConfig, network_from, seeded
 from vec2vec.stores.atomic import check_parent, writing
 
@@ -355,18 +354,11 @@ def check_places(config: Vec2VecConfig) -> None:
     ------
     MissingExtraError : there is no such package
     OutputError : a folder that cannot be made, or written to
-
-    Warns
-    -----
-    Vec2VecWarning : there is no checkpoint to go on from
     """
     if config.tracker and find_spec(config.tracker) is None:
         raise MissingExtraError(
             f"tracker={config.tracker} needs the package {config.tracker}: install vec2vec[tracking]"
         )
-    if config.resume and config.checkpoint is not None and not config.checkpoint.is_dir():
-        message = f"{config.checkpoint}: there is no such folder to go on from: the training begins anew"
-        warnings.warn(message, Vec2VecWarning, stacklevel=4)
     for folder in (config.checkpoint, config.log_folder if config.tracker else None):
         if folder is not None:
             with writing(folder):

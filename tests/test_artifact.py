@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Callable
@@ -417,3 +418,56 @@ def test_a_push_that_fails_is_one_line(api: type[Api], translator: Translator, m
     with pytest.raises(OutputError, match="someone/translator: cannot be uploaded to the hub: the line") as caught:
         translator.push_to_hub("someone/translator")
     assert "\n" not in str(caught.value)
+
+
+def test_folders_that_cannot_be_replaced_are_refused_before_the_work(
+    tmp_path: Path, translator: Translator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(OutputError, match="is where a file system is mounted"):
+        artifact.check_folder("/proc" if Path("/proc").is_dir() else "/")
+    with pytest.raises(OutputError, match="its name is too long"):
+        artifact.check_folder(tmp_path / ("x" * 248))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(OutputError, match="is the folder that this runs in"):
+        artifact.check_folder(".")
+    for name in ("one", "other"):
+        (tmp_path / name).symlink_to(tmp_path / ("other" if name == "one" else "one"))
+    with pytest.raises(OutputError, match=r"one: cannot be written: "):
+        artifact.check_folder(tmp_path / "one")
+
+
+def test_a_folder_that_cannot_be_renamed_is_replaced_all_the_same(
+    folder: Path, translator: Translator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = artifact.os.rename
+
+    def of_an_overlay(old: Path, new: Path) -> None:
+        if Path(old) == folder.resolve():
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(old, new)
+
+    monkeypatch.setattr(artifact.os, "rename", of_an_overlay)
+    (folder / "README.md").write_text("old")
+    translator.save_pretrained(folder, force=True)
+    assert "old" not in (folder / "README.md").read_text().split()
+    assert [path.name for path in folder.parent.iterdir()] == ["t"]
+
+
+def test_half_a_character_in_a_record(tmp_path: Path, translator: Translator) -> None:
+    spaces = {name: translator.space(name) for name in translator.spaces}
+    Translator(spaces, record={"note": "\udcff \u00e9"}).save_pretrained(tmp_path / "odd")
+    assert Translator.from_pretrained(tmp_path / "odd").record["note"] == "\udcff \u00e9"
+
+
+def test_a_radius_beyond_float32_is_damage(folder: Path) -> None:
+    tree = json.loads((folder / "config.json").read_text())
+    tree["spaces"][1]["radius"] = 1e39
+    (folder / "config.json").write_text(json.dumps(tree))
+    with pytest.raises(ArtifactError, match="radius"):
+        Translator.from_pretrained(folder)
+
+
+def test_a_folder_has_no_revisions(folder: Path) -> None:
+    with pytest.raises(ArtifactError, match="leave out revision"):
+        Translator.from_pretrained(folder, revision="v1")

@@ -78,3 +78,11 @@ def test_what_cannot_be_fitted(bad: np.ndarray) -> None:
 def test_another_width() -> None:
     with pytest.raises(DimensionError, match=r"13.*12"):
         Preprocessor.fit(cloud()).apply(cloud(width=13))
+
+
+@pytest.mark.parametrize("scale", [1e-36, 1e-20, 1e20, 1e36])
+def test_rows_whose_squares_float32_cannot_hold(scale: float) -> None:
+    base = cloud()
+    scaled = (scale * base.astype(np.float64)).astype(np.float32)
+    z = Preprocessor.fit(base).apply(base)
+    np.testing.assert_allclose(Preprocessor.fit(scaled).apply(scaled), z, atol=1e-4)

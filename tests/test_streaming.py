@@ -219,3 +219,20 @@ def test_hidden_files_of_a_killed_run_are_removed(tmp_path: Path, source: Path) 
         os.utime(held, (0, 0))
         translate_file(Doubling(), source, tmp_path / "out.npy", force=True)
         assert held.exists()
+
+
+def test_the_input_is_no_sidecar_of_the_output(tmp_path: Path, x: np.ndarray) -> None:
+    source = sidecar_path(tmp_path / "out.npy")
+    source.write_text("".join(json.dumps({"vector": row.tolist()}) + "\n" for row in x))
+    before = source.read_bytes()
+    for choice in ("error", "skip"):
+        with pytest.raises(OutputError, match="is the input itself"):
+            translate_file(Doubling(), source, tmp_path / "out.npy", on_bad_rows=choice, force=True)
+    assert source.read_bytes() == before
+
+
+def test_vectors_too_small_for_16_bits(tmp_path: Path, x: np.ndarray) -> None:
+    np.save(tmp_path / "small.npy", 1e-9 * x)
+    with pytest.raises(OutputError, match="below 6e-8 do not fit float16; write float32"):
+        translate_file(Doubling(), tmp_path / "small.npy", tmp_path / "out.npy", dtype="float16")
+    assert not (tmp_path / "out.npy").exists()

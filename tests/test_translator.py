@@ -280,3 +280,38 @@ def test_repr() -> None:
     verdict = Verdict("aligned", 0.8, (0.7, 0.9), {}, "Fine.")
     text = repr(made(*spaces(12, 20), names=("mini", "use"), verdict=verdict))
     assert text == "Translator({'mini': 12, 'use': 20}, latent=12, verdict='aligned')"
+
+
+@pytest.mark.parametrize("scale", [1e-36, 1e-20, 1e20, 1e36])
+def test_the_scale_of_a_space_does_not_matter(scale: float) -> None:
+    x, y, weight = spaces(12, 20)
+    far = (scale * x.astype(np.float64)).astype(np.float32)
+    plain, scaled = made(x, y, weight), made(far, y, weight)
+    np.testing.assert_allclose(scaled.translate(far), plain.translate(x), atol=1e-3)
+    np.testing.assert_allclose(scaled.translate(y, reverse=True) / scale, plain.translate(y, reverse=True), rtol=1e-3)
+    np.testing.assert_allclose(scaled.latent(far, space="source"), plain.latent(x, space="source"), atol=1e-4)
+
+
+def test_what_a_program_has_chosen_for_its_own_tensors_is_no_matter() -> None:
+    x, y, weight = spaces(12, 20)
+    translator = made(x, y, weight)
+    there, shared = translator.translate(x), translator.latent(x, space="source")
+    dtype = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        torch.set_default_device("meta")
+        np.testing.assert_array_equal(made(x, y, weight).translate(x), there)
+        np.testing.assert_array_equal(translator.latent(x, space="source"), shared)
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_default_device(None)
+
+
+def test_masked_values_are_not_shown() -> None:
+    x, y, weight = spaces(12, 20)
+    translator = made(x, y, weight)
+    hidden = np.ma.masked_array(x)
+    np.testing.assert_array_equal(translator.translate(hidden), translator.translate(x))
+    hidden[3, 1] = np.ma.masked
+    with pytest.raises(InputError, match=r"1 values are masked; fill them"):
+        translator.translate(hidden)

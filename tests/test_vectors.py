@@ -208,3 +208,11 @@ def test_a_few_repeated_rows_are_not_odd() -> None:
     x[1] = x[0]
     assert describe_oddities(x) == []
     assert len(describe_oddities(x, min_share=0.001)) == 1
+
+
+def test_masked_values_are_not_shown() -> None:
+    hidden = np.ma.masked_array(np.ones((4, 3), np.float32))
+    assert check_vectors(hidden).shape == (4, 3)
+    hidden[2] = np.ma.masked
+    with pytest.raises(InputError, match="vectors: 3 values are masked"):
+        check_vectors(hidden)

@@ -22,7 +22,7 @@ from vec2vec.card import model_card
 from vec2vec.errors import ArtifactError, InputError, OutputError
 from vec2vec.networks import MOST_WIDTH, NetworkConfig, empty_network, network_from
 from vec2vec.preprocess import Preprocessor
-from vec2vec.stores.atomic import atomic_folder, check_parent, writing
+from vec2vec.stores.atomic import atomic_folder, check_replaceable, writing
 from vec2vec.translator import NetworkSpace, Space, Translator
 from vec2vec.vectors import Float32, one_line
 from vec2vec.verdict import Label, Verdict
@@ -33,6 +33,7 @@ CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FILES = (CONFIG, WEIGHTS, CARD)
 LEFT_BY_THE_HUB = (".cache", ".gitattributes")
 MOST_CONFIG_BYTES = 16 * 2**20
+MOST = float(np.finfo(np.float32).max)
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -49,8 +50,8 @@ class SpaceConfig(_Strict):
 
     name: str
     width: int = Field(ge=1, le=MOST_WIDTH)
-    radius: float = Field(gt=0)
-    norm: float | None = Field(gt=0)
+    radius: float = Field(gt=0, le=MOST)
+    norm: float | None = Field(gt=0, le=MOST)
 
 
 class VerdictConfig(_Strict):
@@ -107,6 +108,8 @@ def load(
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read: {error.strerror or one_line(error)}") from error
     if is_folder:
+        if revision is not None:
+            raise ArtifactError(f"{path}: is a folder here, which has no revisions; leave out revision")
         return _read_folder(path)
     if exists:
         raise ArtifactError(f"{path}: is no folder; a translator is a folder with {CONFIG} and {WEIGHTS}")
@@ -184,7 +187,7 @@ def _download(
 
 def _check_folder(path: Path, *, force: bool) -> None:
     """Raises OutputError if a translator could not be put at `path`."""
-    check_parent(path)
+    check_replaceable(path)
     if not path.exists():
         return
     if not path.is_dir():
@@ -223,8 +226,9 @@ def _write_files(translator: Translator, folder: Path) -> None:
         tensors |= {f"network.{name}": tensor.numpy() for name, tensor in translator.network.state_dict().items()}
     weights = to_safetensors(tensors, metadata={"format": FORMAT})
     _write(folder / WEIGHTS, weights)
-    _write(folder / CONFIG, _config_text(translator, hashlib.sha256(weights).hexdigest()).encode())
-    _write(folder / CARD, model_card(translator).encode())
+    config = _config_text(translator, hashlib.sha256(weights).hexdigest())
+    _write(folder / CONFIG, config.encode(errors="backslashreplace"))  # of half a character that is how JSON writes it
+    _write(folder / CARD, model_card(translator).encode(errors="backslashreplace"))
 
 
 def _config_text(translator: Translator, weights_sha256: str) -> str:

@@ -10,6 +10,7 @@ from vec2vec.errors import DimensionError, InputError
 from vec2vec.vectors import Float32, check_vectors
 
 BLOCK_ROWS = 8192
+LEAST_NORM = 1e-15  # of a row in float32: of shorter ones the squares are not exact any more
 SHARED_NORM = 0.01  # norms whose standard deviation is below this share of their mean are one norm
 
 
@@ -63,7 +64,11 @@ class Preprocessor:
         """Native vectors (n, d) to z (n, d) float32, centred, each row of norm 1 (a row at the mean itself: 0)."""
         x = self._checked(x)
         z: Float32 = np.subtract(x, self.mean, dtype=np.float32)
-        length = np.linalg.norm(z, axis=1, keepdims=True)
+        with np.errstate(over="ignore"):
+            length = np.linalg.norm(z, axis=1, keepdims=True)
+        odd = np.flatnonzero(~((length > LEAST_NORM) & np.isfinite(length)))
+        if len(odd):  # squares beyond float32, or below it
+            length[odd] = np.linalg.norm(z[odd].astype(np.float64), axis=1, keepdims=True)
         z /= np.maximum(length, self.least)
         return z
 

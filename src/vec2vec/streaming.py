@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from vec2vec.errors import InputError, Vec2VecWarning
 from vec2vec.stores import BATCH_ROWS, OutputDtype, atomic_file, check_output, open_sink, open_source, parse_uri
+from vec2vec.stores.atomic import refuse_input
 from vec2vec.vectors import Gate, OnBadRows
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def translate_file(
     sidecar, note = sidecar_path(output), _encoder_note(output)
     for said in (sidecar, note):  # of an output that is gone, or of the one that is replaced
         if said is not None:
+            refuse_input(said, vectors.path)
             check_output(said, force=force)
     with (
         ExitStack() as after,  # the sidecar takes its place after the output does, and only if that goes well

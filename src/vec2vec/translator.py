@@ -13,8 +13,8 @@ import numpy.typing as npt
 import torch
 
 from vec2vec.errors import DimensionError, InputError
-from vec2vec.preprocess import Preprocessor
-from vec2vec.vectors import Float32, is_numeric, one_line
+from vec2vec.preprocess import LEAST_NORM, Preprocessor
+from vec2vec.vectors import Float32, is_numeric, one_line, refuse_mask
 from vec2vec.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class Translator:
         start, end = self.space(source).preprocessor, self.space(target).preprocessor
         if self._network is not None:
             return self._translate_by_network(array, source, target)
-        matrix, mean = self._map(source, target), torch.tensor(end.mean)
+        matrix, mean = self._map(source, target), torch.tensor(end.mean, device="cpu")
         out = _new(len(array), end.width)
         for rows, z in _preprocessed_blocks(array, start, length=end.radius):
             torch.addmm(mean, torch.from_numpy(z), matrix, out=torch.from_numpy(out[rows]))
@@ -225,7 +225,7 @@ class Translator:
             return _by_network(
                 array, held.preprocessor, held.latent_width, lambda z: held.network.encode(z, held.index)
             )
-        basis = torch.tensor(held.basis)
+        basis = torch.tensor(held.basis, device="cpu")
         out = _new(len(array), held.latent_width)
         for rows, z in _preprocessed_blocks(array, held.preprocessor):
             torch.mm(torch.from_numpy(z), basis, out=torch.from_numpy(out[rows]))
@@ -352,6 +352,7 @@ class Translator:
 
     def _checked(self, x: npt.ArrayLike, space: str) -> npt.NDArray[Any]:
         expected = self.width(space)
+        refuse_mask(x, "the vectors")
         try:
             array = np.asarray(x)
         except (ValueError, TypeError, RuntimeError) as error:  # ragged lists; tensors of bfloat16, or on a GPU
@@ -530,7 +531,7 @@ def _preprocessed_blocks(
 
 def _new(rows: int, width: int) -> Float32:
     """An array to be filled, from torch: numpy asks for huge pages, which can take longer than the product does."""
-    array: Float32 = torch.empty((rows, width), dtype=torch.float32).numpy()
+    array: Float32 = torch.empty((rows, width), dtype=torch.float32, device="cpu").numpy()
     return array
 
 
@@ -543,10 +544,15 @@ def _rescale(x: Float32, length: float, *, least: np.float32) -> None:
     """Bring the rows to this norm, in place; rows shorter than `least` stay as short. NaN and infinity give NaN."""
     with np.errstate(over="ignore", invalid="ignore"):
         norms = np.sqrt(np.einsum("ij,ij->i", x, x))
-        for i in np.flatnonzero(np.isinf(norms)):  # squares beyond float32: the direction is what counts
-            x[i] /= np.abs(x[i]).max()
-            norms[i] = np.sqrt(x[i] @ x[i])
-        x *= (np.float32(length) / np.maximum(norms, least))[:, None]
+        odd = np.flatnonzero(np.isinf(norms) | (norms < LEAST_NORM))
+        if len(odd):  # squares beyond float32, or below it: the direction is what counts
+            largest = np.abs(x[odd]).max(axis=1)
+            odd, largest = odd[largest >= least], largest[largest >= least]
+            x[odd] /= largest[:, None]
+            norms[odd] = np.sqrt(np.einsum("ij,ij->i", x[odd], x[odd]))
+        divisors = np.maximum(norms, least)
+        divisors[odd] = norms[odd]  # they are at another scale by now
+        x *= (np.float32(length) / divisors)[:, None]
 
 
 def _float32(x: npt.NDArray[np.float64]) -> Float32:

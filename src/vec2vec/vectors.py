@@ -170,6 +170,15 @@ class Gate:
         )
 
 
+def refuse_mask(x: object, name: str) -> None:
+    """Raises InputError for a masked array with masked values, which `np.asarray` would show again."""
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise InputError(
+            f"{name}: {np.ma.getmaskarray(x).sum():,} values are masked; fill them, as with x.filled(np.nan), or leave "
+            "their rows out"
+        )
+
+
 def check_vectors(
     x: npt.ArrayLike,
     *,
@@ -197,6 +206,7 @@ def check_vectors(
     InputError : not a 2-D array of numbers, a bad row, or too few rows
     DimensionError : another width than asked for
     """
+    refuse_mask(x, name)
     try:
         array = np.asarray(x)
     except (ValueError, TypeError, RuntimeError) as error:  # ragged lists; torch tensors of bfloat16, or on a GPU

@@ -408,3 +408,25 @@ def test_pairs_that_will_not_do(tmp_path: Path, dummy: Dummy) -> None:
         with pytest.raises(kind, match=message):
             fit(vectors(8), vectors(6, seed=1), pairs=pairs)
     assert dummy.calls == []
+
+
+def test_what_cannot_be_solved_is_one_clear_line(dummy: Dummy) -> None:
+    for error in (np.linalg.LinAlgError("Singular matrix"), torch.linalg.LinAlgError("did not converge")):
+        dummy.raises = error
+        with pytest.raises(InputError, match="leave nothing to solve for"):
+            fit(vectors(), vectors(seed=1), "dummy")
+
+
+def test_a_fit_has_the_usual_tensors_whatever_a_program_has_chosen_for_its_own(dummy: Dummy) -> None:
+    made: list[torch.Tensor] = []
+    dtype = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.bfloat16)
+        torch.set_default_device("meta")
+        fit(vectors(), vectors(seed=1), "dummy", progress=lambda _: made.append(torch.ones(1)))
+        assert torch.get_default_dtype() == torch.bfloat16
+        assert torch.ones(1).device.type == "meta"
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_default_device(None)
+    assert {(one.dtype, one.device.type) for one in made} == {(torch.float32, "cpu")}

@@ -250,3 +250,22 @@ def test_parse_setting(text: str, setting: tuple[str, Any]) -> None:
 def test_parse_setting_needs_a_value() -> None:
     with pytest.raises(ConfigError):
         parse_setting("rounds")
+
+
+def test_known_pairs_are_not_replaced_by_the_list_of_skipped_rows(tmp_path: Path, fitter: Fitter) -> None:
+    pairs = tmp_path / "t.skipped.jsonl"
+    pairs.write_text("precious")
+    args = ["fit", "a.npy", "b.npy", "--out", str(tmp_path / "t"), "--force", "--pairs", str(pairs)]
+    result = runner.invoke(app, args)
+    assert result.exit_code == 2
+    assert "is the input itself" in result.stderr
+    assert pairs.read_text() == "precious"
+    assert not fitter.calls
+
+
+def test_the_history_of_a_network_goes_with_it(tmp_path: Path, fitter: Fitter) -> None:
+    old = [tmp_path / f"t.training.{suffix}" for suffix in ("png", "jsonl")]
+    for path in old:
+        path.write_text("old")
+    assert runner.invoke(app, ["fit", "a.npy", "b.npy", "--out", str(tmp_path / "t"), "--force"]).exit_code == 0
+    assert not any(path.exists() for path in old)

@@ -437,3 +437,9 @@ def test_the_command_line_needs_no_library_to_list_encoders() -> None:
     *table, heavy = done.stdout.splitlines()
     assert heavy == "heavy:"
     assert json.loads("\n".join(table))["e5"]["prompts"] == {"query": "query: ", "document": "passage: "}
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_maximum_that_leaves_no_token_of_a_text(most: int) -> None:
+    with pytest.raises(InputError, match=r"adds 2 tokens of its own .* 3 is the least"):
+        get_encoder("minilm", max_tokens=most)

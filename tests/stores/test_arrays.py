@@ -276,3 +276,19 @@ def test_copy_warns_of_nothing(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         copy(tmp_path / "in.npz", tmp_path / "out.npz")
+
+
+def test_a_header_that_is_no_literal(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones((4, 3), np.float32))
+    content = (tmp_path / "x.npy").read_bytes()
+    for at, byte in ((content.index(b","), b"("), (content.index(b"descr"), b"\n"), (content.index(b"("), b"1")):
+        (tmp_path / "y.npy").write_bytes(content[:at] + byte + content[at + 1 :])
+        with pytest.raises(InputError, match=r"y\.npy: "):
+            open_source(tmp_path / "y.npy")
+
+
+@pytest.mark.parametrize("uri", ["o.safetensors::__metadata__", "o.npz::k\udcff", "o.safetensors::k\udcff"])
+def test_keys_that_no_file_can_have(tmp_path: Path, uri: str) -> None:
+    with pytest.raises(InputError, match="choose another key"):
+        open_sink(f"{tmp_path}/{uri}", width=3)
+    assert not list(tmp_path.iterdir())

@@ -409,3 +409,19 @@ def test_any_record_survives(tmp_path: Path, others: list[dict[str, Any]]) -> No
     assert read_lines(tmp_path / "out.jsonl") == records
     copy(f"{tmp_path}/in.jsonl::vec", tmp_path / "out.parquet")
     assert pq.read_table(tmp_path / "out.parquet").column("vec").to_pylist() == [r["vec"] for r in records]
+
+
+def test_a_key_that_only_later_lines_have_is_not_lost(tmp_path: Path) -> None:
+    lines = [{"vector": [1.0, 2.0]} for _ in range(150)] + [{"vector": [1.0, 2.0], "extra": "kept"}]
+    source = write_lines(tmp_path / "in.jsonl", *lines)
+    with pytest.raises(InputError, match="another key named 'extra'; choose another key"):
+        copy(source, f"{tmp_path / 'out.jsonl'}::extra")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_a_parquet_whose_names_are_not_utf8(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"vectors": pa.array([[1.0, 2.0]])}), tmp_path / "in.parquet")
+    content = (tmp_path / "in.parquet").read_bytes()
+    (tmp_path / "odd.parquet").write_bytes(content.replace(b"vectors", b"vect\xberrs"))
+    with pytest.raises(InputError, match=r"odd\.parquet: "):
+        open_source(tmp_path / "odd.parquet")

@@ -7,7 +7,7 @@ import platform
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from vec2vec.align.base import (
 from vec2vec.align.inputs import Pairs, Side, draw_side, load_pairs, open_side, refuse_the_same
 from vec2vec.errors import ConfigError, InputError, Vec2VecWarning
 from vec2vec.translator import Translator, check_names
-from vec2vec.vectors import BadRow, OnBadRows, describe_oddities
+from vec2vec.vectors import BadRow, OnBadRows, describe_oddities, one_line
 from vec2vec.verdict import Verdict
 
 __all__ = ["METHODS", "Fit", "FitConfig", "LinearFit", "Progress", "ProgressCallback", "SpaceFit", "fit"]
@@ -112,7 +112,7 @@ def fit(
         options["pairs"] = known.source, known.target
         for line in known.warnings:
             warnings.warn(line, Vec2VecWarning, stacklevel=2)
-    with limited_threads(threads), fast_products(), with_gradients():
+    with limited_threads(threads), fast_products(), with_gradients(), usual_defaults(), _solvable():
         used_threads = torch.get_num_threads()
         told = progress if settings.judges else more_follows(progress)
         result = run(left.vectors, right.vectors, settings, seed=seed, progress=told, device=where, **options)
@@ -163,6 +163,30 @@ def with_gradients() -> Iterator[None]:
     """Let torch take gradients within the block, whatever it is called in: `no_grad` is usual around encoders."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
+
+
+@contextmanager
+def usual_defaults() -> Iterator[None]:
+    """Have torch make tensors of float32 on the CPU within the block, whatever a program has chosen for its own."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu"):
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+
+
+@contextmanager
+def _solvable() -> Iterator[None]:
+    """Turns what linear algebra cannot solve into an InputError."""
+    try:
+        yield
+    except (np.linalg.LinAlgError, torch.linalg.LinAlgError) as error:  # type: ignore[attr-defined]  # it is documented
+        raise InputError(
+            f"the vectors leave nothing to solve for ({one_line(error)}): look for rows that are nearly all the same, "
+            "or some that are larger than the others by orders of magnitude"
+        ) from error
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vec2vec.align import find_device, fit, limited_threads, with_gradients
+from vec2vec.align import find_device, fit, limited_threads, usual_defaults, with_gradients
 from vec2vec.align.adversarial.checkpoint import check_checkpoint
 from vec2vec.align.adversarial.config import Vec2VecConfig
 from vec2vec.align.adversarial.data import Rows
@@ -142,7 +142,7 @@ def add_space(
             most = training.max_rows if rows is None else min(rows, training.max_rows)
             held = {known: _rows(of, most, seed + i) for i, (known, of) in enumerate(references.items())}
             held[name] = _rows(vectors, most, seed + len(held))
-            with limited_threads(threads), with_gradients():
+            with limited_threads(threads), with_gradients(), usual_defaults():
                 spaces = _trained(spaces, held, aligned, training, seed, frozen, find_device(device), progress)
     record = dict(translator.record)
     told = {"name": name, "reference": first, "steps": steps, "frozen": frozen, "verdict": aligned.verdict.to_dict()}
@@ -163,16 +163,24 @@ def _refuse_unused(config: Mapping[str, Any], *, several: bool) -> None:
         raise ConfigError("matching: with several references it needs relations or anchors to begin by")
 
 
-def _maps(aligned: Fit, name: str, reference: str) -> tuple[Preprocessor, Float32, Float32]:
-    """The new space's geometry, and the maps (d_new, d_ref) and (d_ref, d_new) between its z and the reference's."""
+def _maps(translator: Translator, name: str, reference: str, aligned: Fit) -> tuple[Preprocessor, Float32, Float32]:
+    """The new space's geometry, and the maps (d_new, d_ref) and (d_ref, d_new) between its z and the reference's.
+
+    The references' mean is not that of the vectors that the space of the translator was fitted on, where these were of
+    other texts. So the new space is centred where the map has the centre of that space.
+    """
     new, old = aligned.translator.space(name), aligned.translator.space(reference)
     assert isinstance(new, Space)
     assert isinstance(old, Space)
-    return new.preprocessor, new.basis @ old.decode, old.basis @ new.decode
+    into, back = new.basis @ old.decode, old.basis @ new.decode
+    here, there = new.preprocessor, old.preprocessor
+    away = here.radius / there.radius * ((translator.space(reference).preprocessor.mean - there.mean) @ back)
+    radius = float(np.hypot(here.radius, np.linalg.norm(away)))  # of the same rows, from that centre
+    return Preprocessor(here.mean + away.astype(np.float32), radius, here.norm), into, back
 
 
 def _with_linear(translator: Translator, name: str, reference: str, aligned: Fit) -> dict[str, Space | NetworkSpace]:
-    native, into, back = _maps(aligned, name, reference)
+    native, into, back = _maps(translator, name, reference, aligned)
     old = translator.space(reference)
     assert isinstance(old, Space)
     new = Space(native, np.ascontiguousarray(into @ old.basis), np.ascontiguousarray(old.decode @ back))
@@ -181,7 +189,7 @@ def _with_linear(translator: Translator, name: str, reference: str, aligned: Fit
 
 def _with_adapters(translator: Translator, name: str, reference: str, aligned: Fit) -> dict[str, Space | NetworkSpace]:
     """The network with one more pair of adapters, which go through the reference's."""
-    native, into, back = _maps(aligned, name, reference)
+    native, into, back = _maps(translator, name, reference, aligned)
     network, old = translator.network, translator.space(reference)
     assert network is not None
     assert isinstance(old, NetworkSpace)
@@ -250,9 +258,14 @@ def _rows(vectors: Vectors, most: int, seed: int) -> Rows:
 
 
 def _worse(old: Verdict | None, new: Verdict, name: str) -> Verdict | None:
-    """The verdict on a translator with a new space: the chain is as good as its weakest link."""
-    if old is None or LABELS.index(new.label) < LABELS.index(old.label):
+    """The verdict on a translator with a new space: the chain is as good as its weakest link.
+
+    One that was not judged stays so, unless the new space is known to be none.
+    """
+    if old is None and new.label != "not aligned":
+        return None
+    if old is not None and LABELS.index(new.label) < LABELS.index(old.label):
         return old
-    if new.label == old.label and not new.expected_top1 < old.expected_top1:
+    if old is not None and new.label == old.label and not new.expected_top1 < old.expected_top1:
         return old
     return replace(new, sentence=f"Of the space '{name}': {new.sentence}")

@@ -22,6 +22,7 @@ from vec2vec.vectors import (
     VectorBatch,
     as_float32,
     check_vectors,
+    refuse_mask,
     row_keys,
 )
 
@@ -81,6 +82,7 @@ class ArraySource:
     """An array in memory as a `RowSource`: only the rows that are taken are copied."""
 
     def __init__(self, x: npt.ArrayLike, name: str) -> None:
+        refuse_mask(x, name)
         if not isinstance(x, np.ndarray):
             x = _as_array(x, name)
         check_vectors(x[:1] if x.ndim == 2 else x, name=name, on_bad_rows="keep")  # its shape and dtype

@@ -274,7 +274,8 @@ class Search:
         )
         guesses = [self.by_cumulants[whitening]] if whitening in self.by_cumulants else []
         maxima = list(zip(found.rotations[:RIVALS].to(self.x.rows), found.energies.tolist(), strict=False))
-        near = [one for one in maxima if one[1] > maxima[0][1] - RIVALRY]
+        near = [one for one in maxima[1:] if one[1] > maxima[0][1] - RIVALRY]
+        near = [*maxima[:1], *near]  # an energy may be no number, where nearly all rows are the same
         starts = (given(extend(rotation, self.low.shape, self.rng)) for rotation, _ in near)
         tried = self.low.refined(starts, len(near), trial_schedule(self.config))
         guesses += [(replace(one, start=rotation), energy) for one, (rotation, energy) in zip(tried, near, strict=True)]

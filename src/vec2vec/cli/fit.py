@@ -110,7 +110,7 @@ def fit(
 
         beside += history_paths(out)
     for path in beside:
-        for given in (source, target):
+        for given in filter(None, (source, target, pairs)):
             refuse_input(path, given)
         check_output(path, force=force)
     with fit_progress() as progress:
@@ -152,6 +152,7 @@ def save(found: Fit, out: Path, sidecar: Path, *, force: bool) -> None:
     OutputError
         One of them exists (without ``force``), or cannot be written.
     """
+    from vec2vec.align.adversarial.chart import history_paths, save_history
     from vec2vec.stores import atomic_file
 
     with ExitStack() as after:
@@ -160,9 +161,11 @@ def save(found: Fit, out: Path, sidecar: Path, *, force: bool) -> None:
             stream.writelines(bad.to_json(input=name) for name, rows in found.skipped.items() for bad in rows)
             stream.flush()  # a full disk shows now, before the translator takes its place
         found.translator.save_pretrained(out, force=force)
-    if any(entry.get("stage") == "training" for entry in found.history):
-        from vec2vec.align.adversarial.chart import save_history
-
+    trained = any(entry.get("stage") == "training" for entry in found.history)
+    if trained:
         save_history(found.history, out, force=force)
-    if force and not found.skipped:
-        sidecar.unlink(missing_ok=True)  # it belongs to the translator that was replaced
+    replaced = [] if trained else [*history_paths(out)]
+    if not found.skipped:
+        replaced.append(sidecar)
+    for path in replaced if force else ():  # they belong to the translator that was replaced
+        path.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from vec2vec.datasets.hub import SCHEME
 from vec2vec.datasets.sequences import Cutter, cut_records
 from vec2vec.datasets.unpaired import HASH, HELD_OUT, NORMAL_FORM, SETS, SOURCE, TARGET, Splitter, deduplicate
 from vec2vec.errors import InputError, OutputError
-from vec2vec.stores.atomic import AtomicFile, atomic_folder, check_output, check_parent, refuse_input, writing
+from vec2vec.stores.atomic import AtomicFile, atomic_folder, check_output, check_replaceable, refuse_input, writing
 
 FORMAT = "vec2vec-corpus"
 FORMAT_VERSION = 1
@@ -209,7 +209,7 @@ def write_split(
 
 def check_folder(path: Path, *, force: bool = False) -> None:
     """Raises OutputError if a split could not be put at `path`."""
-    check_parent(path)
+    check_replaceable(path)
     if not path.exists():
         return
     if not path.is_dir():

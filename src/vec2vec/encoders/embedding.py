@@ -382,7 +382,7 @@ class _Target:
         """Raises OutputError (InputError for a key) if nothing could be written there: before the work, not after."""
         from vec2vec.encoders.shards import check_parts
         from vec2vec.stores import check_output, open_sink, parse_uri
-        from vec2vec.stores.atomic import writing
+        from vec2vec.stores.atomic import check_replaceable, writing
 
         if not self.is_folder:
             open_sink(self.uri, width=1, force=force)
@@ -402,6 +402,7 @@ class _Target:
                     raise OutputError(
                         f"{self.path}: is done already; choose another name, or replace it with --force (force=True)"
                     )
+                check_replaceable(self.path.resolve())
                 check_parts(self.path)
 
     def refuse_input(self, name: str) -> None:

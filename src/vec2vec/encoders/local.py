@@ -77,6 +77,7 @@ class SentenceTransformerEncoder:
             refuse_options(self.name, options, ("max_tokens",))
             self.max_tokens = None
         elif self.max_tokens is not None:
+            _check_room(self.name, self.max_tokens, self.model.tokenizer)
             self.model.max_seq_length = self.max_tokens
         self.prefix = card.prefix(options.prompt) if card else _own_prefix(self.model, options.prompt)
         full = self._forward([PROBE]).shape[1]
@@ -292,6 +293,17 @@ def _choose_maximum(name: str, wanted: int | None, own: int | None) -> int | Non
     if own is not None and wanted > own:
         raise InputError(f"{name}: takes at most {own} tokens; --max-tokens {wanted} is more")
     return wanted
+
+
+def _check_room(name: str, most: int, tokenizer: Any) -> None:
+    """Raises InputError where no token of a text has room beside those that the tokenizer adds."""
+    count = getattr(tokenizer, "num_special_tokens_to_add", None)
+    special = count(False) if callable(count) else 0
+    if special >= most:
+        raise InputError(
+            f"{name}: adds {special} tokens of its own to each text, which leaves none of --max-tokens {most} for the "
+            f"text; {special + 1} is the least"
+        )
 
 
 def _own_prefix(model: Any, prompt: str) -> str:

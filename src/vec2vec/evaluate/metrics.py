@@ -428,7 +428,15 @@ class _Places:
 
 def _unit(x: Floats) -> Floats:
     # The same operations as everywhere a cosine is reported, so that equal input gives equal bits.
-    result: Floats = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    with np.errstate(over="ignore"):
+        norms = np.linalg.norm(x, axis=1, keepdims=True)
+    odd = np.flatnonzero(~((norms > 1e-12) & np.isfinite(norms)))
+    if len(odd):  # too short or too long for float32's squares: the direction is what counts
+        x = x.copy()
+        largest = np.abs(x[odd]).max(axis=1, keepdims=True)
+        x[odd] /= np.where(largest > 0, largest, 1)
+        norms[odd] = np.linalg.norm(x[odd], axis=1, keepdims=True)
+    result: Floats = x / np.maximum(norms, 1e-12)
     return result
 
 

@@ -15,7 +15,7 @@ from vec2vec.errors import InputError, OutputError
 from vec2vec.stores.atomic import atomic_file, check_output, followed, refuse_input, refuse_within
 from vec2vec.stores.base import BATCH_ROWS, SinkSpec, VectorSink, VectorSource, check_input, reading
 from vec2vec.stores.sampling import RowSource, Sample, draw_sample, sample_rows
-from vec2vec.vectors import REPAIR, Float32
+from vec2vec.vectors import REPAIR, Float32, is_utf8
 
 __all__ = [
     "BATCH_ROWS",
@@ -38,6 +38,7 @@ __all__ = [
 
 OutputDtype = Literal["float16", "float32", "float64", "bfloat16"]
 SUFFIXES = (".npy", ".npz", ".parquet", ".safetensors", ".jsonl")
+RESERVED = {".safetensors": ("__metadata__",)}
 DTYPE_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
 
@@ -135,6 +136,8 @@ def open_sink(
     InputError : an unknown suffix, key or dtype
     """
     path, key = parse_uri(uri)
+    if key is not None and (not is_utf8(key) or key in RESERVED.get(path.suffix.lower(), ())):
+        raise InputError(f"{path}: nothing in it can be called {key!r}; choose another key")
     if dtype not in DTYPE_BYTES:
         raise InputError(f"{path}: cannot write {dtype}; choose among {', '.join(DTYPE_BYTES)}")
     if dtype == "bfloat16" and path.suffix.lower() != ".safetensors":

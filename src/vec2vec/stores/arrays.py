@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -179,7 +180,7 @@ def read_npy_header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], bool
             shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
         else:
             raise ValueError(f"its format version is {version[0]}.{version[1]}, known are 1.0 and 2.0")
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, SyntaxError, TypeError, tokenize.TokenError) as error:  # of the header's literal
         raise InputError(f"{name}: is no .npy array, or a damaged one ({one_line(error)})") from error
     return shape, fortran, dtype, stream.tell()
 

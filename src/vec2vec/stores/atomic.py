@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import secrets
@@ -26,6 +27,7 @@ if sys.platform != "win32":
     import fcntl
 
 LEFTOVER_SECONDS = 60.0
+LONGEST_NAME = 255  # bytes, on the usual file systems
 
 
 @contextmanager
@@ -35,8 +37,10 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OutputError:
         raise
-    except OSError as error:
-        why = error.strerror or one_line(error)
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "Symlink loop" not in str(error):  # as `Path.resolve` says it
+            raise
+        why = (error.strerror if isinstance(error, OSError) else None) or one_line(error)
         raise OutputError(f"{path}: cannot be written: {why}; nothing there was changed") from error
 
 
@@ -151,13 +155,30 @@ def check_parent(path: Path) -> None:
         raise OutputError(f"{path}: its folder {path.parent} cannot be written to")
 
 
+def check_replaceable(path: Path) -> None:
+    """Raises OutputError if no folder could take the place of `path` (absolute): before the work, not after it."""
+    check_parent(path)
+    if len(os.fsencode(_beside(path, "tmp").name)) > LONGEST_NAME:
+        raise OutputError(f"{path}: its name is too long; choose a shorter one")
+    if os.path.ismount(path):
+        raise OutputError(f"{path}: is where a file system is mounted, and cannot be replaced; name a folder in it")
+    if same_file(path, os.curdir):
+        raise OutputError(f"{path}: is the folder that this runs in, and cannot be replaced; name another one")
+
+
 def take_place(temporary: Path, path: Path) -> None:
     """Move a folder to `path` (absolute); an old one there goes only once it stands."""
     if not path.exists():
         os.rename(temporary, path)
         return
     old = _beside(path, "old")
-    os.rename(path, old)
+    try:
+        os.rename(path, old)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copytree(path, old, symlinks=True)  # of the lower layer of an overlay, whose folders cannot be renamed
+        shutil.rmtree(path)
     try:
         os.rename(temporary, path)
     except BaseException:
@@ -311,6 +332,8 @@ class AtomicSink:
             out = x.astype(self.spec.dtype, copy=False)
         if self.spec.dtype == "float16" and (np.isinf(out) & ~np.isinf(x)).any():
             raise OutputError(f"{self.path}: values beyond 65,504 do not fit float16; write float32")
+        if self.spec.dtype == "float16" and (x.any(axis=1) & ~out.any(axis=1)).any():
+            raise OutputError(f"{self.path}: vectors whose values are all below 6e-8 do not fit float16; write float32")
         return out
 
     def _begin(self, stream: BinaryIO) -> None:

@@ -181,12 +181,16 @@ class Sink(AtomicSink):
     def __init__(self, spec: SinkSpec) -> None:
         super().__init__(spec)
         self.key = spec.key or (spec.like.key if spec.like else None) or DEFAULT_KEY
-        if spec.like is not None and self.key in spec.like.column_names:
+        self._refuse_another([] if spec.like is None else spec.like.column_names)
+
+    def _refuse_another(self, names: Sequence[str]) -> None:
+        if self.key in names:
             raise InputError(f"{self.path}: the input has another key named '{self.key}'; choose another key")
 
     def _write(self, stream: BinaryIO, batch: VectorBatch) -> None:
         like = self.spec.like
         names = [] if batch.columns is None else batch.columns.column_names
+        self._refuse_another(names)  # one that only later lines have is not known before
         try:
             parts: list[Sequence[str | None]] = [_json_texts(batch, name) for name in names]
         except InputError as error:

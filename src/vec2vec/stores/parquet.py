@@ -216,7 +216,7 @@ def open_parquet(path: Path) -> Iterator[Any]:
             pq.ParquetFile(stream, pre_buffer=False, buffer_size=READ_BUFFER) as file,
         ):
             yield file
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:  # names of columns are UTF-8
         raise InputError(f"{path}: is no parquet file, or a damaged one ({one_line(error)})") from error
 
 

@@ -21,7 +21,7 @@ from vec2vec.align import fast_products, find_device
 from vec2vec.audit.inversion.network import Cache, Decoder, NetworkConfig
 from vec2vec.audit.inversion.vocabulary import END, PAD, SPECIAL, UNKNOWN, Vocabulary, load_tokenizer
 from vec2vec.errors import ArtifactError, DimensionError, InputError, OutputError
-from vec2vec.stores.atomic import atomic_folder, check_parent, writing
+from vec2vec.stores.atomic import atomic_folder, check_replaceable, writing
 from vec2vec.vectors import Float32, check_vectors, one_line
 
 FORMAT, FORMAT_VERSION = "vec2vec-inverter", 1
@@ -334,7 +334,7 @@ def centred(x: Float32, mean: Float32) -> Float32:
 
 def check_inverter_folder(path: Path, *, force: bool) -> None:
     """Raises OutputError if an inverter could not be put at `path`."""
-    check_parent(path)
+    check_replaceable(path)
     if not path.exists():
         return
     if not path.is_dir():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -216,3 +218,8 @@ def test_masked_values_are_not_shown() -> None:
     hidden[2] = np.ma.masked
     with pytest.raises(InputError, match="vectors: 3 values are masked"):
         check_vectors(hidden)
+
+
+def test_an_id_that_is_no_number_is_no_id() -> None:
+    assert json.loads(BadRow(3, "it is null", float("nan")).to_json()) == {"row": 3, "reason": "it is null"}
+    assert json.loads(BadRow(3, "it is null", 7.5).to_json())["id"] == 7.5

@@ -81,7 +81,8 @@ class BadRow:
 
     def to_json(self, **more: Any) -> bytes:
         """A line of a sidecar file: a JSON object with `more`, the row, the reason, and the id where one is known."""
-        tree = more | {"row": self.row, "reason": self.reason} | ({} if self.id is None else {"id": self.id})
+        unknown = self.id is None or self.id != self.id  # JSON has no NaN
+        tree = more | {"row": self.row, "reason": self.reason} | ({} if unknown else {"id": self.id})
         return json.dumps(tree, default=str).encode() + b"\n"
 
 

@@ -269,3 +269,13 @@ def test_the_history_of_a_network_goes_with_it(tmp_path: Path, fitter: Fitter) -
         path.write_text("old")
     assert runner.invoke(app, ["fit", "a.npy", "b.npy", "--out", str(tmp_path / "t"), "--force"]).exit_code == 0
     assert not any(path.exists() for path in old)
+
+
+def test_an_output_that_is_a_link_to_nothing(tmp_path: Path, fitter: Fitter) -> None:
+    (tmp_path / "t").symlink_to(tmp_path / "gone")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name in ("t", "loop"):
+        result = runner.invoke(app, ["fit", "a.npy", "b.npy", "--out", str(tmp_path / name)])
+        assert result.exit_code == 2
+        assert "is a link to nothing" in result.stderr
+    assert not fitter.calls

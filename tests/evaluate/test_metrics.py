@@ -452,3 +452,10 @@ def test_the_scale_of_vectors_does_not_matter(scale: float) -> None:
     scaled = (scale * x.astype(np.float64)).astype(np.float32)
     np.testing.assert_allclose(metrics_module._unit(scaled), metrics_module._unit(x), atol=1e-6)
     assert not metrics_module._unit(0 * x).any()
+
+
+@pytest.mark.parametrize("options", [{"pools": 1024}, {"pools": ("all",)}, {"pools": (50.7,)}, {"seed": -1}])
+def test_options_that_are_none(options: dict[str, object]) -> None:
+    x = np.random.default_rng(0).standard_normal((20, 6)).astype(np.float32)
+    with pytest.raises(InputError, match=next(iter(options))):
+        score(x, x, **options)

@@ -120,6 +120,8 @@ def refuse_existing(out: Path, *, force: bool) -> None:
     """
     if out.is_file():
         raise OutputError(f"{out} is a file: --out needs the name of a folder")
+    if out.is_symlink() and not out.exists():
+        raise OutputError(f"{out} is a link to nothing: --out needs the name of a folder")
     if out.is_dir() and any(out.iterdir()) and not force:
         raise OutputError(f"{out} exists already: choose another --out, or replace it with --force")
     if not out.parent.is_dir():

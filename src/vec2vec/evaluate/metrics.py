@@ -376,6 +376,10 @@ class _Plan:
 
 
 def _plan(rows: int, pools: Pools, resamples: int, seed: int, batch_rows: int) -> _Plan:
+    if not isinstance(pools, Sequence) or not all(size is None or isinstance(size, int | np.integer) for size in pools):
+        raise InputError(f"pools={pools!r}: it is a sequence of numbers of candidates, None among them for all rows")
+    if seed < 0:
+        raise InputError(f"seed={seed}: at least 0")
     wanted = dict.fromkeys(rows if size is None else int(size) for size in pools)
     if rows < 2:
         raise InputError(f"{rows} row cannot be scored: retrieval needs at least 2")

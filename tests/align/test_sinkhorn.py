@@ -21,7 +21,7 @@ from vec2vec.align.search import RIVALS, Search
 from vec2vec.align.sinkhorn import bag, consensus, final_lead, linear_spaces, prepare, scaled, with_weaker_axes
 from vec2vec.align.whitening import Axes, polar, unit
 from vec2vec.align.witnesses import independent_witnesses, least_lead
-from vec2vec.errors import ConfigError
+from vec2vec.errors import ConfigError, InputError, Vec2VecWarning
 from vec2vec.preprocess import Preprocessor
 from vec2vec.verdict import Verdict
 
@@ -883,3 +883,14 @@ def test_consistency_is_one_for_equal_maps_and_chance_for_unrelated_ones():
 
 def unit_rows(x: np.ndarray) -> np.ndarray:
     return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True), np.float32)
+
+
+def test_rows_that_are_nearly_all_the_same() -> None:
+    rng = np.random.default_rng(0)
+    same = np.repeat(rng.standard_normal((1, 12)), 1200, axis=0).astype(np.float32)
+    same[70] = rng.standard_normal(12)
+    other = rng.standard_normal((1200, 10)).astype(np.float32)
+    for sides, which in (((same, other), "source"), ((other, same), "target")):
+        error = pytest.raises(InputError, match=f"half of the {which}'s rows are all the same")
+        with pytest.warns(Vec2VecWarning, match="repeat an earlier row"), error:
+            vec2vec.fit(*sides)

@@ -34,7 +34,9 @@ from vec2vec.align.schedules import (
     trial_work,
 )
 from vec2vec.align.whitening import polar, unit
+from vec2vec.errors import InputError
 
+SAME = 1e-6  # in coordinates of unit rows: what is less is rounding
 CUMULANT_BONUS = 0.01  # to a score: balanced transport favours maps that find something for what has no counterpart
 UNWHITENED = 0.0025  # less, where the axes are as they are: they favour what only one side has
 RIVALS, RIVALRY = 4, 0.02  # maxima, or other maps, at most; energies so near that the greatest has to bear comparison
@@ -65,6 +67,9 @@ class Search:
     def __init__(
         self, x: Side, y: Side, config: SinkhornConfig, rng: np.random.Generator, name: str, axes: int | None = None
     ) -> None:
+        for side, which in ((x, "source"), (y, "target")):
+            if float((side.rows - side.rows[:1]).abs().max()) < SAME:
+                raise InputError(f"half of the {which}'s rows are all the same: there is nothing to fit on")
         self.x, self.y, self.config, self.rng, self.name = x, y, config, rng, name
         self.axes = distinct_axes(x, y) if axes is None else axes
         axes = min(config.search_axes, self.axes)
@@ -274,8 +279,7 @@ class Search:
         )
         guesses = [self.by_cumulants[whitening]] if whitening in self.by_cumulants else []
         maxima = list(zip(found.rotations[:RIVALS].to(self.x.rows), found.energies.tolist(), strict=False))
-        near = [one for one in maxima[1:] if one[1] > maxima[0][1] - RIVALRY]
-        near = [*maxima[:1], *near]  # an energy may be no number, where nearly all rows are the same
+        near = [one for one in maxima if one[1] > maxima[0][1] - RIVALRY]
         starts = (given(extend(rotation, self.low.shape, self.rng)) for rotation, _ in near)
         tried = self.low.refined(starts, len(near), trial_schedule(self.config))
         guesses += [(replace(one, start=rotation), energy) for one, (rotation, energy) in zip(tried, near, strict=True)]

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from vec2vec.errors import DimensionError, InputError
-from vec2vec.vectors import Float32, check_vectors
+from vec2vec.vectors import Float32, check_vectors, mend_norms
 
 BLOCK_ROWS = 8192
-LEAST_NORM = 1e-15  # of a row in float32: of shorter ones the squares are not exact any more
 SHARED_NORM = 0.01  # norms whose standard deviation is below this share of their mean are one norm
 
 
@@ -65,11 +64,9 @@ class Preprocessor:
         x = self._checked(x)
         z: Float32 = np.subtract(x, self.mean, dtype=np.float32)
         with np.errstate(over="ignore"):
-            length = np.linalg.norm(z, axis=1, keepdims=True)
-        odd = np.flatnonzero(~((length > LEAST_NORM) & np.isfinite(length)))
-        if len(odd):  # squares beyond float32, or below it
-            length[odd] = np.linalg.norm(z[odd].astype(np.float64), axis=1, keepdims=True)
-        z /= np.maximum(length, self.least)
+            length = np.linalg.norm(z, axis=1)
+        mend_norms(length, z)
+        z /= np.maximum(length, self.least)[:, None]
         return z
 
     def invert(self, z: Float32) -> Float32:

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import torch
 
 from vec2vec.errors import DimensionError, InputError
-from vec2vec.preprocess import LEAST_NORM, Preprocessor
-from vec2vec.vectors import Float32, is_numeric, one_line, refuse_mask
+from vec2vec.preprocess import Preprocessor
+from vec2vec.vectors import Float32, is_numeric, mend_norms, one_line, refuse_mask
 from vec2vec.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -544,15 +544,8 @@ def _rescale(x: Float32, length: float, *, least: np.float32) -> None:
     """Bring the rows to this norm, in place; rows shorter than `least` stay as short. NaN and infinity give NaN."""
     with np.errstate(over="ignore", invalid="ignore"):
         norms = np.sqrt(np.einsum("ij,ij->i", x, x))
-        odd = np.flatnonzero(np.isinf(norms) | (norms < LEAST_NORM))
-        if len(odd):  # squares beyond float32, or below it: the direction is what counts
-            largest = np.abs(x[odd]).max(axis=1)
-            odd, largest = odd[largest >= least], largest[largest >= least]
-            x[odd] /= largest[:, None]
-            norms[odd] = np.sqrt(np.einsum("ij,ij->i", x[odd], x[odd]))
-        divisors = np.maximum(norms, least)
-        divisors[odd] = norms[odd]  # they are at another scale by now
-        x *= (np.float32(length) / divisors)[:, None]
+        mend_norms(norms, x)
+        x *= (np.float32(length) / np.maximum(norms, least))[:, None]
 
 
 def _float32(x: npt.NDArray[np.float64]) -> Float32:

@@ -24,6 +24,7 @@ SKIP = "leave such rows out with --on-bad-rows skip (on_bad_rows='skip' in Pytho
 SKIP_OR_REPAIR = f"repair it, or {SKIP}"
 # marks a column that holds each value as JSON, null where the record lacks the key: what .jsonl gives, without loss
 JSON_TEXT = {b"vec2vec": b"json"}
+LEAST_NORM = 1e-15  # of a row in float32: of shorter ones the squares are not exact any more
 ID_COLUMNS = ("id", "_id", "ids", "uid", "uuid", "doc_id", "key")
 
 
@@ -169,6 +170,13 @@ class Gate:
             f"{self.name}: {len(self.bad):,} of {self.seen:,} rows are no usable vectors and were {done} "
             f"(the first: row {first.row}, counted from 0, {first.reason})"
         )
+
+
+def mend_norms(norms: npt.NDArray[np.floating[Any]], x: npt.NDArray[np.floating[Any]]) -> None:
+    """Put the norms (n,) of rows x (n, d) right, in place, where float32 cannot hold the squares, or not exactly."""
+    odd = np.flatnonzero(~((norms > LEAST_NORM) & np.isfinite(norms)))
+    if len(odd):
+        norms[odd] = np.linalg.norm(x[odd].astype(np.float64), axis=1)
 
 
 def refuse_mask(x: object, name: str) -> None:

@@ -29,10 +29,9 @@ from vec2vec.bench.worlds import check_sizes
 from vec2vec.errors import ConfigError, InputError, OutputError
 from vec2vec.machine import machine, usable_cores
 from vec2vec.stores import atomic_file
-from vec2vec.stores.atomic import lock, writing
+from vec2vec.stores.atomic import alone_in
 
 GRID = "grid.json"  # what tells the folder of a benchmark from any other
-LOCK = ".lock"  # of the run that is at work in the folder
 WORK = ".work-"  # begins the name of the folder of what its cells make
 POLL = 0.05  # seconds between two looks at the children
 Line = dict[str, Any]
@@ -95,7 +94,7 @@ class Bench:
         if not self.out.parent.is_dir():
             raise OutputError(f"{out}: its folder {self.out.parent} does not exist; make it first")
         there = {one.name for one in self.out.iterdir()} if self.out.exists() else set[str]()
-        if there - {LOCK} and GRID not in there:
+        if there and GRID not in there:
             raise OutputError(f"{out}: has files in it that are no benchmark's; name a new or an empty folder")
         inputs = fingerprints(self.config)
         self.places = Places(self.config, inputs, self.out)
@@ -178,16 +177,9 @@ class Bench:
 
         Where the file system has no locks, neither is seen to.
         """
-        with writing(self.out / LOCK):
-            held, other = open(self.out / LOCK, "ab"), tempfile.TemporaryFile(dir=self.out)  # noqa: SIM115
-        with held, other:
-            if lock(held):
-                for left in self.out.glob(f"{WORK}*"):
-                    shutil.rmtree(left, ignore_errors=True)
-            elif lock(other):  # there are locks, and another run has this one
-                raise OutputError(
-                    f"{self.given}: another run is at work in this folder; wait for it, or name another folder"
-                )
+        with alone_in(self.out) as sure:
+            for left in self.out.glob(f"{WORK}*") if sure else ():
+                shutil.rmtree(left, ignore_errors=True)
             yield
 
     def _chosen(self, only: Sequence[str]) -> list[Cell]:

@@ -32,7 +32,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtrc
 
 from vec2vec.errors import DimensionError, InputError
-from vec2vec.vectors import check_vectors
+from vec2vec.vectors import check_vectors, mend_norms
 
 Floats = NDArray[np.floating[Any]]
 Pools = Sequence[int | None]
@@ -433,14 +433,9 @@ class _Places:
 def _unit(x: Floats) -> Floats:
     # The same operations as everywhere a cosine is reported, so that equal input gives equal bits.
     with np.errstate(over="ignore"):
-        norms = np.linalg.norm(x, axis=1, keepdims=True)
-    odd = np.flatnonzero(~((norms > 1e-12) & np.isfinite(norms)))
-    if len(odd):  # too short or too long for float32's squares: the direction is what counts
-        x = x.copy()
-        largest = np.abs(x[odd]).max(axis=1, keepdims=True)
-        x[odd] /= np.where(largest > 0, largest, 1)
-        norms[odd] = np.linalg.norm(x[odd], axis=1, keepdims=True)
-    result: Floats = x / np.maximum(norms, 1e-12)
+        norms = np.linalg.norm(x, axis=1)
+    mend_norms(norms, x)
+    result: Floats = x / np.where(norms > 0, norms, 1)[:, None]
     return result
 
 

@@ -203,32 +203,33 @@ def lock(stream: BinaryIO) -> bool:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """No other process is in such a block for this folder; where there are no locks for folders, that is not seen to.
+def alone_in(folder: Path) -> Iterator[bool]:
+    """No other process is in such a block for this folder; whether that is sure: some file systems have no locks.
 
     Raises
     ------
     OutputError : another one is, or the folder has just been moved or removed by one
     """
     if sys.platform == "win32":
-        yield
+        yield False
         return
     busy = OutputError(f"{folder}: another run is at work there; wait for it, or choose another output")
+    with writing(folder):
+        try:
+            number = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            raise busy from None
     try:
-        number = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:
-        raise busy from None
-    try:
+        sure = True
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise busy from None
         except OSError:  # the file system has no locks
-            pass
-        else:
-            if not folder.exists() or not os.path.samestat(os.fstat(number), folder.stat()):
-                raise busy
-        yield
+            sure = False
+        if not folder.exists() or not os.path.samestat(os.fstat(number), folder.stat()):
+            raise busy
+        yield sure
     finally:
         os.close(number)
 

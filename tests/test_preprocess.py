@@ -86,3 +86,16 @@ def test_rows_whose_squares_float32_cannot_hold(scale: float) -> None:
     scaled = (scale * base.astype(np.float64)).astype(np.float32)
     z = Preprocessor.fit(base).apply(base)
     np.testing.assert_allclose(Preprocessor.fit(scaled).apply(scaled), z, atol=1e-4)
+
+
+def test_a_row_whose_norm_float32_cannot_hold() -> None:
+    x = cloud()
+    x[3] = 3e38
+    z = Preprocessor.fit(x).apply(x)
+    np.testing.assert_allclose(z[3], 1 / np.sqrt(x.shape[1]), rtol=1e-4)
+
+
+def test_vectors_whose_norm_float32_cannot_hold() -> None:
+    x = np.where(cloud() > 0, np.float32(3e38), np.float32(-3e38))
+    with pytest.raises(InputError, match="too long for float32"):
+        Preprocessor.fit(x)

@@ -42,7 +42,7 @@ class Preprocessor:
 
         Raises
         ------
-        InputError : not 2-D finite numbers, or all rows are the same
+        InputError : not 2-D finite numbers, all rows are the same, or they are too long for float32
         """
         x = check_vectors(x, min_rows=2)
         mean = x.mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -56,6 +56,8 @@ class Preprocessor:
         norm = np.concatenate(norms)
         if radius <= 1e-6 * float(norm.mean()):  # what is left is the rounding of float32
             raise InputError("the vectors are all the same: there is nothing to fit on")
+        if max(radius, float(norm.mean())) > float(np.finfo(np.float32).max):
+            raise InputError("the vectors are too long for float32, which cannot hold their norm; scale them down")
         shared = float(norm.std()) < SHARED_NORM * float(norm.mean())
         return cls(mean, radius, float(norm.mean()) if shared else None)
 

@@ -24,6 +24,7 @@ SKIP = "leave such rows out with --on-bad-rows skip (on_bad_rows='skip' in Pytho
 SKIP_OR_REPAIR = f"repair it, or {SKIP}"
 # marks a column that holds each value as JSON, null where the record lacks the key: what .jsonl gives, without loss
 JSON_TEXT = {b"vec2vec": b"json"}
+TOO_LONG = 2.0**-16  # times a row whose norm is beyond float32: a power of two rounds nothing
 LEAST_NORM = 1e-15  # of a row in float32: of shorter ones the squares are not exact any more
 ID_COLUMNS = ("id", "_id", "ids", "uid", "uuid", "doc_id", "key")
 
@@ -173,10 +174,16 @@ class Gate:
 
 
 def mend_norms(norms: npt.NDArray[np.floating[Any]], x: npt.NDArray[np.floating[Any]]) -> None:
-    """Put the norms (n,) of rows x (n, d) right, in place, where float32 cannot hold the squares, or not exactly."""
+    """Put the norms (n,) of rows x (n, d) right, in place, where float32 cannot hold the squares, or not exactly.
+
+    Rows whose norms it cannot hold either are scaled down by `TOO_LONG`, in place as well; their norms are those then.
+    """
     odd = np.flatnonzero(~((norms > LEAST_NORM) & np.isfinite(norms)))
     if len(odd):
-        norms[odd] = np.linalg.norm(x[odd].astype(np.float64), axis=1)
+        exact = np.linalg.norm(x[odd].astype(np.float64), axis=1)
+        too_long = exact > np.finfo(norms.dtype).max
+        x[odd[too_long]] *= TOO_LONG
+        norms[odd] = np.where(too_long, TOO_LONG * exact, exact)
 
 
 def refuse_mask(x: object, name: str) -> None:

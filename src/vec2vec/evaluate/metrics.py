@@ -434,8 +434,9 @@ def _unit(x: Floats) -> Floats:
     # The same operations as everywhere a cosine is reported, so that equal input gives equal bits.
     with np.errstate(over="ignore"):
         norms = np.linalg.norm(x, axis=1)
-    mend_norms(norms, x)
-    result: Floats = x / np.where(norms > 0, norms, 1)[:, None]
+    result: Floats = x.copy()
+    mend_norms(norms, result)
+    result /= np.where(norms > 0, norms, 1)[:, None]
     return result
 
 

@@ -27,6 +27,8 @@ from vec2vec.align.whitening import polar, unit
 ROWS_PER_AXIS, LEAST_AXES = 32, 32  # with fewer than ENOUGH_ROWS
 MEAN_OF = 4  # maps
 
+Probes = tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]  # of either side: rows, targets
+
 
 def distinct_axes(x: Side, y: Side) -> int:
     """How many of the strongest axes the rows are enough for; more only blur what these say."""
@@ -126,7 +128,18 @@ def transport_scores(
     """How near each candidate's translations lie to their barycentres: the mean of both directions and of draws."""
     scores = []
     for _ in range(draws):
-        ends = [(side.draw(PROBE_ROWS, whitening, rng), side.draw(2 * PROBE_ROWS, whitening, rng)) for side in (x, y)]
-        (a, targets_x), (b, targets_y) = ends
-        scores.append([(probe_score(a @ one, targets_y) + probe_score(b @ one.T, targets_x)) / 2 for one in candidates])
+        probes = draw_probes(x, y, PROBE_ROWS, whitening, rng)
+        scores.append([two_way_score(one, probes) for one in candidates])
     return [sum(own) / draws for own in zip(*scores, strict=True)]
+
+
+def draw_probes(x: Side, y: Side, rows: int, whitening: float, rng: np.random.Generator) -> Probes:
+    """So many rows of either side, and twice as many of it to transport the other's to; whitened."""
+    first, second = ((side.draw(rows, whitening, rng), side.draw(2 * rows, whitening, rng)) for side in (x, y))
+    return first, second
+
+
+def two_way_score(one: torch.Tensor, probes: Probes) -> float:
+    """The score of a map (r, s), the mean of both directions."""
+    (x, targets_x), (y, targets_y) = probes
+    return (probe_score(x @ one, targets_y) + probe_score(y @ one.T, targets_x)) / 2

@@ -13,6 +13,10 @@ from vec2vec.align.rounds import Schedule, Side
 GUESS_WORK, CUMULANT_WORK, SHARPENING_WORK = 20.0, 60.0, 15.0  # of any size, as `Schedule.work` counts
 TRIAL_SHARE = 0.1  # of a round's cost, of one in the strongest axes alone
 KIN_SHARE, KIN_EFFORT = 0.7, 2  # the same, in the axes that kin are bred in; of the search for their start
+REFLECTION_SHARE, FINALISTS = (
+    0.4,
+    16,
+)  # the same, along the axes that reflections are compared in; those refined further
 FURTHER_EFFORT = 3  # of the searches by cumulants in a further attempt
 FIRST_STEP, FAR_STEP = 0.6, 3.0  # of the first round on all rows; the same, of a map that is far from its fixed point
 CONTESTANTS, CONTEST_CALLS = 6, 4  # candidates, at most; for guesses, at most, while there are fewer
@@ -75,6 +79,8 @@ class SinkhornConfig(RefinementConfig):
     trial_rounds, trial_rows : the refinement of a candidate; rows of the source, twice as many of the target
     kin, kin_rounds : where that of the best one got stuck: refinements of it in the early axes, of early rows
     kin_generations : as many mean maps of two of these, each refined in half of the rounds
+    reflections : where witnesses differ, reflections of what they lead to, one after the other, at most
+    reflection_axes : the strongest, in which these are compared
     """
 
     search_axes: int = Field(default=64, ge=2)
@@ -95,6 +101,8 @@ class SinkhornConfig(RefinementConfig):
     kin: int = Field(default=8, ge=2)
     kin_rounds: int = Field(default=60, ge=2)
     kin_generations: int = Field(default=6, ge=0)
+    reflections: int = Field(default=3, ge=0)
+    reflection_axes: int = Field(default=24, ge=2)
 
 
 def trial_schedule(config: SinkhornConfig) -> Schedule:
@@ -107,6 +115,13 @@ def kin_schedules(config: SinkhornConfig) -> list[Schedule]:
     """The refinement of the first kin, and of every generation of their children."""
     early, rounds = half_schedules(config)[0], config.kin_rounds
     return [replace(early, rounds=rounds), *[replace(early, rounds=rounds // 2)] * config.kin_generations]
+
+
+def reflection_schedules(config: SinkhornConfig) -> tuple[Schedule, Schedule]:
+    """The refinement of every reflection of a map, and of the best of these."""
+    hot, white = config.temperature[0], config.whitening
+    longer = Schedule(15, 600, (hot, hot), (white, white), (1.2, 1.0), config.balancing)
+    return replace(longer, rounds=8, rows=400), longer
 
 
 def half_schedules(config: RefinementConfig) -> tuple[Schedule, Schedule]:
@@ -161,6 +176,13 @@ def kin_work(x: Side, y: Side, config: SinkhornConfig) -> float:
     rounds = config.kin_rounds * (1.0 + config.kin_generations / 2)
     a_round = KIN_SHARE * half_schedules(config)[0].work(x, y)
     return KIN_EFFORT * CUMULANT_WORK + config.kin * rounds * a_round
+
+
+def reflections_work(x: Side, y: Side, config: SinkhornConfig) -> float:
+    """What a step of `vec2vec.align.reflections` costs, as `Schedule.work` counts."""
+    brief, longer = reflection_schedules(config)
+    rounds = config.cumulant_axes**2 * brief.rounds * brief.work(x, y) + FINALISTS * longer.rounds * longer.work(x, y)
+    return REFLECTION_SHARE * rounds
 
 
 def half_work(x: Side, y: Side, config: RefinementConfig) -> float:

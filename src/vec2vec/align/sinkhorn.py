@@ -4,8 +4,8 @@ Read from top to bottom: `fit` prepares both sides; `vec2vec.align.search` solve
 of the rows, roughly and in the strongest axes, and refines what it found; `vec2vec.align.witnesses` has that done
 twice; where the two are consistent, `bag` solves it again on other halves, from what the two say of the strongest axes,
 and `vec2vec.align.rounds.refine` improves the mean of the last maps on all rows; else it improves either witness first,
-of which the better one counts; `vec2vec.align.judge` says how much to trust it, and `vec2vec.align.sharpen` adapts what
-was found to a plain search.
+of which the better one counts, and `vec2vec.align.reflections` mends what that has the wrong way round;
+`vec2vec.align.judge` says how much to trust it, and `vec2vec.align.sharpen` adapts what was found to a plain search.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import torch
 
 from vec2vec.align.base import ProgressCallback, SpaceFit
 from vec2vec.align.halves import consistent, distinct_axes, mean_map, refine_half, transport_scores
-from vec2vec.align.judge import ROWS_TO_COMPARE, clearly_apart, gather_evidence, verdict_from
+from vec2vec.align.judge import ENOUGH_ROWS, ROWS_TO_COMPARE, clearly_apart, gather_evidence, verdict_from
+from vec2vec.align.reflections import reflected_back
 from vec2vec.align.rounds import PROBE_ROWS, Pairs, Reporter, Side, balanced, extend, refine
 from vec2vec.align.schedules import (
     SHARPENING_WORK,
@@ -43,7 +44,7 @@ from vec2vec.vectors import Float32
 from vec2vec.verdict import Verdict
 
 MORE_AXES = 2  # times as many, in the end, as a map is found in
-SURE = 0.8  # consistency of two bags from which on more of them add nothing
+SURE = 0.8  # consistency of two maps from which on more bags, or reflections, add nothing
 
 
 def fit(
@@ -75,10 +76,11 @@ def fit(
     report = Reporter(progress, work)
     witnesses = independent_witnesses(x, y, config, rng, report)
     alike = consistent(witnesses.maps, x, config, rng)
+    apart = rng.spawn(1)[0]
     rotation, gap = consensus(witnesses.maps, alike, x, y, config, rng, report)
     verdict = judge(rotation, witnesses.maps, x, y, config.whitening, rng, witnesses.lead, gap)
     if verdict.label == "uncertain" and verdict.evidence["rows"] >= ROWS_TO_COMPARE:
-        lead = final_lead(rotation, witnesses.searches, alike, x, y, config, rng.spawn(1)[0], report)
+        lead = final_lead(rotation, witnesses.searches, alike, x, y, config, apart, report)
         if lead is not None:
             verdict = verdict_from(verdict.evidence | {"final_lead": lead})
     sides, rotation = with_weaker_axes(rotation, wide_x, wide_y, config, rng, report)
@@ -264,22 +266,31 @@ def consensus(
     own; they are not compared (None). Else one may be right, and spoilt by the other. So either is refined on all rows,
     and where they agree in part their mean is, too: a right map gets further ahead of a wrong one by that. The one of
     the best transport counts; if it is about right, because they agree in part or because it is clearly better, it goes
-    on with bags of its own. Of few rows this score says too little to leave a witness out that agrees in part.
+    on with bags of its own. Of few rows this score says too little to leave a witness out that agrees in part. What the
+    bags begin with is rid of reflected axes first (`vec2vec.align.reflections`), unless the witnesses agree well or the
+    rows are few.
     """
+    rows = min(len(x), len(y))
 
     def on_all_rows(start: torch.Tensor) -> torch.Tensor:
         return refine(x, y, start, final_schedule(config, x, y, far=alike < DIFFERENT), rng, report, "all rows")
 
-    rows = min(len(x), len(y))
+    def bagged(maps: Sequence[torch.Tensor]) -> torch.Tensor:
+        if alike < SURE and rows >= ENOUGH_ROWS:
+            apart = rng.spawn(1)[0]  # where nothing is to be reflected, the fit goes on as without
+            better = reflected_back(mean_map(maps), x, y, config, apart, report)
+            maps = maps if better is None else [better]
+        return on_all_rows(bag(maps, x, y, config, rng, report))
+
     if alike >= DIFFERENT or (alike > CONSENT and rows < ROWS_TO_COMPARE):
-        return on_all_rows(bag(witnesses, x, y, config, rng, report)), None
+        return bagged(witnesses), None
     starts = [*witnesses, mean_map(witnesses)] if alike > CONSENT else witnesses
     report.expect(len(starts) * final_work(x, y, config))
     refined = [on_all_rows(one) for one in starts]
     scores = transport_scores(refined, x, y, config.whitening, rng, GAP_DRAWS)
     best, gap = refined[int(np.argmax(scores))], abs(scores[0] - scores[1])
     if alike > CONSENT or clearly_apart(gap, rows):
-        return on_all_rows(bag([best], x, y, config, rng, report)), gap
+        return bagged([best]), gap
     report.expect(-bag_work(x.as_many_as_a_half(), y.as_many_as_a_half(), config) - final_work(x, y, config))
     return best, gap
 

@@ -10,7 +10,7 @@ from vec2vec.align import reflections, sinkhorn
 from vec2vec.align.reflections import better_reflection, reflected_back, reflection_vectors
 from vec2vec.align.rounds import Reporter, Side, refine
 from vec2vec.align.schedules import SinkhornConfig, reflection_schedules, reflections_work
-from vec2vec.align.sinkhorn import consensus
+from vec2vec.align.sinkhorn import bag, consensus
 from vec2vec.align.whitening import Axes, polar, unit
 
 ROWS, WIDTH, AXES = 1000, 8, 6
@@ -61,8 +61,7 @@ def test_what_a_refinement_cannot_undo_is_undone(sides, which):
     found = reflected_back(stuck, x, y, CONFIG, np.random.default_rng(0), report)
     assert found is not None
     assert float(found.diagonal()[:AXES].min()) > 0.98
-    assert not found[AXES:].any()
-    assert not found[:, AXES:].any()
+    assert found.shape == (AXES, AXES)
     assert [step["stage"] for step in report.history] == ["reflections"] * 2  # the second finds nothing better
     assert report.done == report.work - 1.0 == pytest.approx(2 * reflections_work(x, y, CONFIG))
 
@@ -129,15 +128,25 @@ def test_reflections_are_those_that_make_all_signed_permutations():
     ("agreeing", "rows", "asked"), [(0.79, ROWS, 1), (0.81, ROWS, 0), (0.4, ROWS, 1), (0.79, ROWS + 1, 0)]
 )
 def test_it_is_asked_where_witnesses_differ_and_rows_are_enough(sides, monkeypatch, agreeing, rows, asked):
-    given, bagged, better = [], [], torch.eye(WIDTH)
+    given, starts, better = [], [], torch.eye(AXES)
     monkeypatch.setattr(sinkhorn, "ROWS_TO_COMPARE", ROWS)
     monkeypatch.setattr(sinkhorn, "ENOUGH_ROWS", rows)
     monkeypatch.setattr(sinkhorn, "reflected_back", lambda one, *_: given.append(one) or better)
-    monkeypatch.setattr(sinkhorn, "bag", lambda maps, *_: bagged.append(maps) or maps[0])
+    monkeypatch.setattr(sinkhorn, "bag", lambda maps, *rest: starts.append(rest[-1]) or maps[0])
     witnesses = (torch.eye(WIDTH), mistaken("exchanged"))
     consensus(witnesses, agreeing, *sides, CONFIG, np.random.default_rng(0), QUIET())
     assert len(given) == asked
-    assert (bagged[0][0] is better) == bool(asked)
+    assert starts == [better if asked else None]
+
+
+def test_what_is_reflected_back_is_what_the_bags_begin_with(sides):
+    x, y = sides
+    config = CONFIG.model_copy(update={"early_rounds": 10, "half_rounds": 6})
+    wrong = [mistaken("reflected")]
+    start = torch.eye(AXES)
+    spoilt, right = (bag(wrong, x, y, config, np.random.default_rng(0), QUIET(), None, one) for one in (None, start))
+    assert float(spoilt[1, 1]) < -0.5
+    assert float(right.diagonal()[:AXES].min()) > 0.9
 
 
 def test_where_it_finds_nothing_the_fit_goes_on_as_without(sides, monkeypatch):

@@ -31,7 +31,7 @@ def reflected_back(
 
     Returns
     -------
-    (r, s) tensor, zero along all but the strongest axes: of these alone it says something
+    (q, p) tensor, of the strongest axes alone
     """
     axes = config.reflection_axes
     found: torch.Tensor | None = None
@@ -43,11 +43,7 @@ def reflected_back(
         if better is None:
             break
         found = better
-    if found is None:
-        return None
-    whole = torch.zeros_like(rotation)
-    whole[: found.shape[0], : found.shape[1]] = found
-    return whole
+    return found
 
 
 def better_reflection(

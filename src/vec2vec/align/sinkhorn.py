@@ -276,11 +276,11 @@ def consensus(
         return refine(x, y, start, final_schedule(config, x, y, far=alike < DIFFERENT), rng, report, "all rows")
 
     def bagged(maps: Sequence[torch.Tensor]) -> torch.Tensor:
-        if alike < SURE and rows >= ENOUGH_ROWS:
+        better: torch.Tensor | None = None
+        if config.bags and alike < SURE and rows >= ENOUGH_ROWS:
             apart = rng.spawn(1)[0]  # where nothing is to be reflected, the fit goes on as without
             better = reflected_back(mean_map(maps), x, y, config, apart, report)
-            maps = maps if better is None else [better]
-        return on_all_rows(bag(maps, x, y, config, rng, report))
+        return on_all_rows(bag(maps, x, y, config, rng, report, None, better))
 
     if alike >= DIFFERENT or (alike > CONSENT and rows < ROWS_TO_COMPARE):
         return bagged(witnesses), None
@@ -303,15 +303,17 @@ def bag(
     rng: np.random.Generator,
     report: Reporter,
     pairs: Pairs | None = None,
+    start: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The mean of the last of maps that are about right and more of their kind (Breiman 1996, "Bagging predictors").
 
     Each of these is refined on a half of the rows, from the strongest axes alone of the mean so far: what a map says of
-    the weaker ones depends on where it started, so that one that knew them would repeat the mean's errors.
+    the weaker ones depends on where it started, so that one that knew them would repeat the mean's errors. A `start`
+    (q, p) is what is known of the strongest axes in place of any maps.
     """
-    every = list(maps)
+    every = list(maps) if start is None else []
     for i in range(config.bags):
-        known = mean_map(every)[: config.kept_axes]
+        known = start if start is not None and not every else mean_map(every)[: config.kept_axes]
         fresh = []
         for j, (half_x, half_y) in enumerate(zip(x.halves(rng), y.halves(rng), strict=True), 1):
             fresh.append(refine_half(half_x, half_y, known, config, rng, report, f"bag {2 * i + j}", pairs))

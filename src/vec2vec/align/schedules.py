@@ -13,10 +13,8 @@ from vec2vec.align.rounds import Schedule, Side
 GUESS_WORK, CUMULANT_WORK, SHARPENING_WORK = 20.0, 60.0, 15.0  # of any size, as `Schedule.work` counts
 TRIAL_SHARE = 0.1  # of a round's cost, of one in the strongest axes alone
 KIN_SHARE, KIN_EFFORT = 0.7, 2  # the same, in the axes that kin are bred in; of the search for their start
-REFLECTION_SHARE, FINALISTS = (
-    0.4,
-    16,
-)  # the same, along the axes that reflections are compared in; those refined further
+REFLECTION_SHARE = 0.4  # the same, along the axes that reflections are compared in
+FINALISTS = 16  # reflections, the best, that are refined further
 FURTHER_EFFORT = 3  # of the searches by cumulants in a further attempt
 FIRST_STEP, FAR_STEP = 0.6, 3.0  # of the first round on all rows; the same, of a map that is far from its fixed point
 CONTESTANTS, CONTEST_CALLS = 6, 4  # candidates, at most; for guesses, at most, while there are fewer

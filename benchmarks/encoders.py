@@ -194,13 +194,15 @@ FROM_TEXTS: dict[str, Callable[[list[str], int], np.ndarray]] = {
     "w2v": w2v,
     "chargram": chargram,
     "ppmi": ppmi,
-    "layer1": lambda texts, _: hidden_states(texts, 1, "mean"),
-    "layer3": lambda texts, _: hidden_states(texts, 3, "mean"),
-    "cls": lambda texts, _: hidden_states(texts, 6, "cls"),
 }
 STUDENTS: dict[str, Callable[[Load], np.ndarray]] = {"words": words, "chars": chars, "rectified": rectified}
 FROM_BOTH: dict[str, Callable[[list[str], Load, int], np.ndarray]] = {"transformer": transformer}
-ENCODERS = (*FROM_TEXTS, *STUDENTS, *FROM_BOTH)
+HIDDEN: dict[str, Callable[[list[str]], np.ndarray]] = {
+    "layer1": lambda texts: hidden_states(texts, 1, "mean"),
+    "layer3": lambda texts: hidden_states(texts, 3, "mean"),
+    "cls": lambda texts: hidden_states(texts, 6, "cls"),
+}
+ENCODERS = (*FROM_TEXTS, *STUDENTS, *FROM_BOTH, *HIDDEN)
 
 
 def main() -> None:
@@ -226,6 +228,8 @@ def main() -> None:
             vectors = STUDENTS[name](load)
         elif name in FROM_BOTH:
             vectors = FROM_BOTH[name](texts, load, args.seed)
+        elif name in HIDDEN:
+            vectors = HIDDEN[name](texts)
         else:
             vectors = FROM_TEXTS[name](texts, args.seed)
         vectors = vectors.astype(np.float32)

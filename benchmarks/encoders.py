@@ -189,20 +189,20 @@ def hidden_states(texts: list[str], layers: int, pooling: Literal["mean", "cls"]
     return np.asarray(pooled.encode(texts, batch_size=64))
 
 
-FROM_TEXTS: dict[str, Callable[[list[str], int], np.ndarray]] = {
-    "tfidf": tfidf,
-    "w2v": w2v,
-    "chargram": chargram,
-    "ppmi": ppmi,
+Maker = Callable[[list[str], Load, int], np.ndarray]  # of the texts, what loads other encoders, and a seed
+ENCODERS: dict[str, Maker] = {
+    "tfidf": lambda texts, load, seed: tfidf(texts, seed),
+    "w2v": lambda texts, load, seed: w2v(texts, seed),
+    "chargram": lambda texts, load, seed: chargram(texts, seed),
+    "ppmi": lambda texts, load, seed: ppmi(texts, seed),
+    "words": lambda texts, load, seed: words(load),
+    "chars": lambda texts, load, seed: chars(load),
+    "rectified": lambda texts, load, seed: rectified(load),
+    "transformer": transformer,
+    "layer1": lambda texts, load, seed: hidden_states(texts, 1, "mean"),
+    "layer3": lambda texts, load, seed: hidden_states(texts, 3, "mean"),
+    "cls": lambda texts, load, seed: hidden_states(texts, 6, "cls"),
 }
-STUDENTS: dict[str, Callable[[Load], np.ndarray]] = {"words": words, "chars": chars, "rectified": rectified}
-FROM_BOTH: dict[str, Callable[[list[str], Load, int], np.ndarray]] = {"transformer": transformer}
-HIDDEN: dict[str, Callable[[list[str]], np.ndarray]] = {
-    "layer1": lambda texts: hidden_states(texts, 1, "mean"),
-    "layer3": lambda texts: hidden_states(texts, 3, "mean"),
-    "cls": lambda texts: hidden_states(texts, 6, "cls"),
-}
-ENCODERS = (*FROM_TEXTS, *STUDENTS, *FROM_BOTH, *HIDDEN)
 
 
 def main() -> None:
@@ -224,15 +224,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.names or ENCODERS:
         start = time.perf_counter()
-        if name in STUDENTS:
-            vectors = STUDENTS[name](load)
-        elif name in FROM_BOTH:
-            vectors = FROM_BOTH[name](texts, load, args.seed)
-        elif name in HIDDEN:
-            vectors = HIDDEN[name](texts)
-        else:
-            vectors = FROM_TEXTS[name](texts, args.seed)
-        vectors = vectors.astype(np.float32)
+        vectors = ENCODERS[name](texts, load, args.seed).astype(np.float32)
         empty = int((np.linalg.norm(vectors, axis=1) == 0).sum())
         np.save(args.out / f"mix.{name}.npy", vectors)
         print(f"{name}: {vectors.shape}, {empty} zero rows, {time.perf_counter() - start:.0f} s", flush=True)

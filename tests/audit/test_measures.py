@@ -111,12 +111,18 @@ def test_constant_scores_are_no_better_than_chance():
     assert np.mean(hits) < 0.4
 
 
+def test_constant_scores_are_no_better_than_chance_among_few():
+    truth = np.eye(30, dtype=bool)[np.arange(2000) % 30]
+    ranked, own = among(np.zeros((2000, 30), np.float32), truth, 5, seed=0)
+    assert measure(ranked, own, whole=False).top1.value == pytest.approx(0.2, abs=0.05)
+
+
 def test_among_draws_its_own_label_and_false_ones():
     scores, truth = world(200, 30, multi=True)
     drawn, own = among(scores, truth, 12, seed=1)
     assert drawn.shape == own.shape == (200, 12)
-    assert own[:, 0].all()
-    assert not own[:, 1:].any()
+    assert (own.sum(1) == 1).all()
+    assert own.any(0).all()
     flat = measure(np.random.default_rng(0).random((200, 12)).astype(np.float32), own, whole=False)
     assert flat.top1.value == pytest.approx(1 / 12, abs=0.07)
     with pytest.raises(InputError, match="31, and there are 30 labels"):

@@ -317,15 +317,36 @@ def test_what_would_serve_nothing_is_refused(world, given, message):
         run(world, **given)
 
 
-def test_the_same_guess_for_every_row_is_worth_nothing(world):
-    rows = np.arange(400)
-    truth = tuple(("a" if i % 5 else "b",) for i in rows)
+@pytest.mark.parametrize("candidates", [None, 2])
+def test_the_same_guess_for_every_row_is_worth_nothing(candidates):
+    truth = tuple(("a" if i % 5 else "b",) for i in range(400))
     vectors = np.random.default_rng(0).standard_normal((400, 3)).astype(np.float32)
     reading = Reading("few-shot", "t", ("a", "b"), lambda x: np.tile(np.float32([1, 0]), (len(x), 1)))
-    one = read_attributes(reading, Views(vectors, vectors, vectors), truth, make_audit_settings({"resamples": 100}))
+    settings = make_audit_settings({"resamples": 100, "candidates": candidates})
+    one = read_attributes(reading, Views(vectors, vectors, vectors), truth, settings)
     assert one.lift > 0.9  # over chance alone
     assert one.blind == pytest.approx(0.8)
     assert one.telling == pytest.approx(0.0)
+
+
+def test_among_few_what_is_read_is_told_from_the_same_ranking_for_every_row():
+    labels = np.arange(600) % 20
+    skewed = np.where(np.arange(600) % 4, 0, labels)  # 0.7625 of them are the first
+    truth = tuple((str(i),) for i in skewed)
+    names = tuple(str(i) for i in range(20))
+    vectors = np.eye(20, dtype=np.float32)[skewed]
+    settings = make_audit_settings({"resamples": 100, "candidates": 5})
+
+    def read(reader):
+        reading = Reading("zero-shot", "t", names, reader)
+        return read_attributes(reading, Views(vectors, vectors, vectors), truth, settings)
+
+    ranking = read(lambda x: np.tile(np.arange(20, 0, -1, dtype=np.float32), (len(x), 1)))
+    assert ranking.translated.top1.value > 0.75
+    assert abs(ranking.telling) < 0.1
+    seen = read(lambda x: x)
+    assert seen.translated.top1.value == 1.0
+    assert seen.telling == pytest.approx(1.0)
 
 
 def test_pairs_are_of_no_defended_leak(world):

@@ -241,10 +241,10 @@ def read_attributes(reading: Reading, views: Views, truth: Labels | None, settin
     whole = settings.candidates is None
 
     def measured(x: Float32) -> tuple[Float32, Truths, Measures]:
-        scores, own = reader(x), matrix
-        if settings.candidates is not None:
-            scores, own = among(scores, own, settings.candidates, settings.seed)
-        return scores, own, measure(scores, own, whole=whole, **options)
+        scores = reader(x)
+        few = settings.candidates
+        ranked, own = (scores, matrix) if few is None else among(scores, matrix, few, settings.seed)
+        return scores, own, measure(ranked, own, whole=whole, **options)
 
     def by_label(scores: Float32 | None) -> tuple[LabelMeasure, ...]:
         return () if scores is None or not whole else label_measures(scores, matrix, names, **options)
@@ -252,9 +252,7 @@ def read_attributes(reading: Reading, views: Views, truth: Labels | None, settin
     scores, own, translated = measured(seen.translated)
     native_scores, _, native = (None, None, None) if seen.native is None else measured(seen.native)
     by_chance = chance(own, whole=whole, seed=settings.seed)
-    blind = by_chance.top1.value
-    if settings.candidates is None:  # else a column is another label in each row
-        blind = max(blind, shuffled_top1(scores, matrix, settings.seed))
+    unseen = shuffled_top1(scores, matrix, settings.candidates, seed=settings.seed)
     left = float("nan") if native is None else lift(translated.top1.value, by_chance.top1.value, native.top1.value)
     return Attributes(
         kind=kind,
@@ -270,7 +268,7 @@ def read_attributes(reading: Reading, views: Views, truth: Labels | None, settin
         chance=by_chance,
         majority=majority(matrix, **options) if whole else None,
         lift=left,
-        blind=blind,
+        blind=max(by_chance.top1.value, unseen),
         per_label=by_label(scores),
         per_label_native=by_label(native_scores),
         confusion=confusion(scores, matrix, names) if whole and (matrix.sum(1) == 1).all() else None,

@@ -120,11 +120,12 @@ def label_measures(
 
 
 def among(scores: Float32, truth: Truths, candidates: int, seed: int) -> tuple[Float32, Truths]:
-    """For each row, its first true label and `candidates` - 1 drawn labels that are not true of it.
+    """For each row, its first true label and `candidates` - 1 drawn labels that are not true of it, in random order.
 
     Returns
     -------
-    scores, truth : (n, candidates), for `measure` with ``whole=False``: a column is another label in each row
+    scores, truth : (n, candidates), for `measure` with ``whole=False``: a column is another label in each row, and
+        none has more of the true ones, so that ties are broken by chance
 
     Raises
     ------
@@ -137,6 +138,7 @@ def among(scores: Float32, truth: Truths, candidates: int, seed: int) -> tuple[F
     drawn[:, 0] = truth.argmax(1)
     for row in range(n):
         drawn[row, 1:] = rng.choice(np.flatnonzero(~truth[row]), candidates - 1, replace=False)
+    drawn = rng.permuted(drawn, axis=1)
     rows = np.arange(n)[:, None]
     return scores[rows, drawn], truth[rows, drawn]
 
@@ -183,13 +185,22 @@ def majority(truth: Truths, *, k: int = TOP, resamples: int = 300, seed: int = 0
     return measure(np.ascontiguousarray(scores), truth, k=k, resamples=resamples, seed=seed, whole=whole)
 
 
-def shuffled_top1(scores: Float32, truth: Truths, seed: int = 0) -> float:
-    """Top-1 expected of the same first guesses in a random order of the rows: what they get without looking.
+def shuffled_top1(
+    scores: Float32, truth: Truths, candidates: int | None = None, *, seed: int = 0, draws: int = 10
+) -> float:
+    """Top-1 expected of the same (n, L) scores in a random order of the rows: what they get without looking.
 
-    The agreement by chance of Cohen's kappa (Cohen 1960), by the marginals of guesses and truth.
+    The agreement by chance of Cohen's kappa (Cohen 1960), by the marginals of guesses and truth; with `candidates`,
+    where every row is ranked `among` its own, the mean over so many random orders.
     """
-    guessed = np.bincount(_ordered(scores, 1, seed)[:, 0], minlength=truth.shape[1])
-    return float(guessed @ truth.sum(0)) / len(truth) ** 2
+    if candidates is None:
+        guessed = np.bincount(_ordered(scores, 1, seed)[:, 0], minlength=truth.shape[1])
+        return float(guessed @ truth.sum(0)) / len(truth) ** 2
+    rng, hits = np.random.default_rng([seed, 2]), []
+    for _ in range(draws):
+        of_others, own = among(scores[rng.permutation(len(scores))], truth, candidates, seed)
+        hits.append(np.take_along_axis(own, _ordered(of_others, 1, seed), axis=1).mean())
+    return float(np.mean(hits))
 
 
 def assigned_labels(truth: Truths) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -328,6 +330,23 @@ def test_a_report_that_cannot_be_written_whole_is_not_begun(whole, tmp_path):
     with pytest.raises(OutputError, match=r"report\.md: exists already"):
         write_report(whole, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.md"]
+
+
+def test_a_disk_that_is_full_leaves_the_report_that_was_there(whole, tmp_path, monkeypatch):
+    paths = write_report(whole, tmp_path / "out")
+    before = [path.read_bytes() for path in paths]
+    calls, sync = iter(range(3)), os.fsync
+
+    def full(number: int) -> None:
+        if next(calls) == 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(number)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match=r"report\.json: cannot be written: No space left on device"):
+        write_report(whole, tmp_path / "out", force=True, reveal=True)
+    assert [path.read_bytes() for path in paths] == before
+    assert len(list((tmp_path / "out").iterdir())) == 3
 
 
 def test_the_same_audit_gives_the_same_markdown(whole):

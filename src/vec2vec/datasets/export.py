@@ -19,7 +19,7 @@ from vec2vec.datasets.hub import SCHEME
 from vec2vec.datasets.sequences import Cutter, cut_records
 from vec2vec.datasets.unpaired import HASH, HELD_OUT, NORMAL_FORM, SETS, SOURCE, TARGET, Splitter, deduplicate
 from vec2vec.errors import InputError, OutputError
-from vec2vec.stores.atomic import AtomicFile, atomic_folder, check_output, check_replaceable, refuse_input, writing
+from vec2vec.stores.atomic import atomic_files, atomic_folder, check_output, check_replaceable, refuse_input, writing
 
 FORMAT = "vec2vec-corpus"
 FORMAT_VERSION = 1
@@ -119,15 +119,12 @@ def write_corpus(
     for file in (path, sidecar):
         check_output(file, force=force)
     done = _Pass(corpus, preparation or Preparation(), Splitter(seed, 0), {ALL: rows}, progress)
-    with ExitStack() as stack:
-        files = {file: stack.enter_context(_uncommitted(file, force)) for file in (path, sidecar)}
-        with writing(path), _opened_writer(path.suffix[1:].lower(), files[path].stream) as writer:
+    with atomic_files([path, sidecar], force=force) as (texts, beside):
+        with writing(path), _opened_writer(path.suffix[1:].lower(), texts.stream) as writer:
             done.write({ALL: writer})
         record = _record(corpus, done, {"rows": rows, "seed": seed if rows else None})
         with writing(sidecar):
-            files[sidecar].stream.write(_as_json(record))
-        for file in (path, sidecar):
-            files[file].commit()
+            beside.stream.write(_as_json(record))
     return Export(path, done.rows, done.tally, record)
 
 
@@ -357,15 +354,6 @@ class JsonLinesWriter:
 
     def close(self) -> None:
         """Nothing is held back."""
-
-
-@contextmanager
-def _uncommitted(path: Path, force: bool) -> Iterator[AtomicFile]:
-    file = AtomicFile(path, force=force)
-    try:
-        yield file
-    finally:
-        file.abort()  # after a commit there is nothing left to remove
 
 
 def _sync(stream: BinaryIO) -> None:

@@ -11,7 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -99,10 +99,15 @@ class AtomicFile:
             self.stream: BinaryIO = open(self.temporary, "x+b")  # noqa: SIM115 - closed by commit or abort
             lock(self.stream)
 
-    def commit(self) -> None:
+    def sync(self) -> None:
+        """Bring what was written to the disk: what a full one does not hold shows here, not in the commit."""
         with writing(self.path):
             self.stream.flush()
             os.fsync(self.stream.fileno())
+
+    def commit(self) -> None:
+        self.sync()
+        with writing(self.path):
             self.stream.close()
             check_output(self.path, force=self.force)  # it may have appeared meanwhile
             os.replace(self.temporary, self.target)
@@ -124,6 +129,21 @@ def atomic_file(path: Path, *, force: bool = False) -> Iterator[BinaryIO]:
     except BaseException:
         file.abort()
         raise
+
+
+@contextmanager
+def atomic_files(paths: Sequence[Path], *, force: bool = False) -> Iterator[list[AtomicFile]]:
+    """An `AtomicFile` of each path for one block: all are on the disk before the first takes its place."""
+    with ExitStack() as stack:
+        files = []
+        for path in paths:
+            files.append(AtomicFile(path, force=force))
+            stack.callback(files[-1].abort)  # after a commit there is nothing left to remove
+        yield files
+        for file in files:
+            file.sync()
+        for file in files:
+            file.commit()
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from vec2vec.audit.report.markdown import markdown
 from vec2vec.audit.report.page import page
 from vec2vec.audit.result import Audit
 from vec2vec.errors import OutputError
-from vec2vec.stores import atomic_file, check_output
-from vec2vec.stores.atomic import check_parent, writing
+from vec2vec.stores import check_output
+from vec2vec.stores.atomic import atomic_files, check_parent, writing
 
 HTML, JSON, MARKDOWN = "report.html", "report.json", "report.md"
 
@@ -65,7 +65,8 @@ def write_report(
     }
     with writing(out):
         out.mkdir(exist_ok=True)
-    for name, content in contents.items():
-        with atomic_file(out / name, force=force) as stream:
-            stream.write(content.encode("utf8", errors="replace"))
-    return tuple(out / name for name in contents)
+    with atomic_files([out / name for name in contents], force=force) as files:
+        for file, content in zip(files, contents.values(), strict=True):
+            with writing(file.path):
+                file.stream.write(content.encode("utf8", errors="replace"))
+    return tuple(file.path for file in files)

@@ -321,6 +321,8 @@ def test_the_global_generator_is_left_alone(texts, vectors, encoder):
 def test_texts_are_cut_where_the_vectors_stop(encoder):
     tokenizer = find_tokenizer(encoder)
     assert cut_texts(tokenizer, ["the river, and more", "old"], 2) == ["the river", "old"]
+    blank = " " * 2000
+    assert cut_texts(tokenizer, [blank + "the river, and more"], 2) == [blank + "the river"]
     assert cut_as_seen(encoder, ["the " * 20, "old"]) == ["the " * 15 + "the", "old"]
 
 

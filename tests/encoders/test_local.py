@@ -81,6 +81,15 @@ def test_minilm_comes_from_its_package() -> None:
     assert (encode(encoder, texts) * theirs.encode(texts)).sum(1).min() > 0.9999
 
 
+def test_a_text_counts_from_where_its_words_begin(models: Path) -> None:
+    encoder = get_encoder(str(models / "mean"), max_tokens=8)
+    blank, long = " " * 10_000, "word " * 10_000
+    vectors = encode(encoder, [TEXTS[0], blank + TEXTS[0], TEXTS[0] + long, blank + TEXTS[0] + long, long])
+    np.testing.assert_allclose(vectors[1], vectors[0], atol=1e-6)
+    np.testing.assert_allclose(vectors[3], vectors[2], atol=1e-6)
+    assert not np.allclose(vectors[4], vectors[0], atol=1e-3)
+
+
 @pytest.fixture
 def hub(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A hub cache in which intfloat/e5-base-v2 is the tiny BERT with mean pooling; the hub is out of reach."""

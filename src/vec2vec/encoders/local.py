@@ -119,9 +119,20 @@ class SentenceTransformerEncoder:
         return finish_vectors(vectors, normalize=self.normalize, dimensions=self.dimensions, layer_norm=self.layer_norm)
 
     def _cut(self, items: Sequence[Item]) -> list[str]:
-        """The texts, the longest cut where no token beyond can count: what keeps a text of megabytes cheap."""
-        most = None if self.max_tokens is None else CHARACTERS_A_TOKEN * self.max_tokens
-        return [str(text)[:most] for text in items]
+        """The texts, the longest cut where no token beyond can count: what keeps a text of megabytes cheap.
+
+        A beginning that holds fewer tokens than count, as one of white space, is not enough: that text stays whole.
+        """
+        texts = [str(text) for text in items]
+        if self.max_tokens is None:
+            return texts
+        most = CHARACTERS_A_TOKEN * self.max_tokens
+        long = [i for i, text in enumerate(texts) if len(text) > most]
+        beginnings = [texts[i][:most] for i in long]
+        for i, beginning, tokens in zip(long, beginnings, self._lengths(beginnings), strict=True):
+            if tokens >= self.max_tokens:
+                texts[i] = beginning
+        return texts
 
     def _lengths(self, texts: Sequence[Any]) -> list[int]:
         """The tokens of each text, as cut at the maximum."""

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vec2vec.encoders import Encoder, Identity
+from vec2vec.encoders.base import CHARACTERS_A_TOKEN
 from vec2vec.errors import InputError
 from vec2vec.vectors import Int64, one_line
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 PAD, END, UNKNOWN = 0, 1, 2  # of the decoder; the kept tokens follow
 SPECIAL = 3
-CHARACTERS_A_TOKEN = 500
 DEFAULT_TOKENS = 64
 
 
@@ -60,11 +60,9 @@ def content_tokens(tokenizer: Tokenizer, identity: Identity) -> int:
 
 def cut_texts(tokenizer: Tokenizer, texts: Sequence[str], tokens: int) -> list[str]:
     """The texts as far as the vectors saw them: up to the end of their last token within `tokens`."""
-    short = [text[: CHARACTERS_A_TOKEN * tokens] for text in texts]
-    found = tokenizer.encode_batch(short, add_special_tokens=False)
     return [
-        text if len(one.ids) <= tokens else text[: one.offsets[tokens - 1][1]]
-        for text, one in zip(short, found, strict=True)
+        text if len(one.ids) <= tokens else text[: one.offsets[tokens - 1][1] if tokens else 0]
+        for text, one in zip(texts, _encoded(tokenizer, texts, tokens), strict=True)
     ]
 
 
@@ -74,6 +72,16 @@ def cut_as_seen(encoder: Encoder, texts: Sequence[str]) -> list[str]:
         return list(texts)
     tokenizer = find_tokenizer(encoder)
     return cut_texts(tokenizer, texts, content_tokens(tokenizer, encoder.identity))
+
+
+def _encoded(tokenizer: Tokenizer, texts: Sequence[str], tokens: int) -> list[Encoding]:
+    """Each text's tokens, all or more than `tokens` of them: of a very long one the beginning will do, if it has them."""
+    most = CHARACTERS_A_TOKEN * tokens
+    found: list[Encoding] = tokenizer.encode_batch([text[:most] for text in texts], add_special_tokens=False)
+    return [
+        tokenizer.encode(text, add_special_tokens=False) if len(text) > most and len(one.ids) <= tokens else one
+        for text, one in zip(texts, found, strict=True)
+    ]
 
 
 class Vocabulary:
@@ -96,9 +104,8 @@ class Vocabulary:
     @classmethod
     def of(cls, tokenizer: Tokenizer, texts: Sequence[str], tokens: int, least: int = 2) -> Vocabulary:
         """Of the tokens that stand `least` times in the texts, or of all that stand there if those are too few."""
-        short = [text[: CHARACTERS_A_TOKEN * tokens] for text in texts]
         count: Counter[int] = Counter()
-        for one in tokenizer.encode_batch(short, add_special_tokens=False):
+        for one in _encoded(tokenizer, texts, tokens):
             count.update(one.ids[:tokens])
         kept = [token for token, times in count.items() if times >= least]
         if len(kept) < 2:
@@ -112,8 +119,7 @@ class Vocabulary:
 
     def encode(self, texts: Sequence[str]) -> list[Int64]:
         """The numbers of each text's tokens, cut at the longest, without an end mark."""
-        short = [text[: CHARACTERS_A_TOKEN * self.tokens] for text in texts]
-        found = self.tokenizer.encode_batch(short, add_special_tokens=False)
+        found = _encoded(self.tokenizer, texts, self.tokens)
         return [self._place[np.asarray(one.ids[: self.tokens], np.int64)] for one in found]
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:

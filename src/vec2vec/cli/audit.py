@@ -170,10 +170,9 @@ def audit(
 
 
 def finish(found: Audit, out: Path, *, reveal: bool = False, force: bool = False) -> None:
-    """Write the report, and say what is in it."""
+    """Say what was found, and write the report."""
     from vec2vec.audit.report import grade, write_report
 
-    paths = write_report(found, out, reveal=reveal, force=force)
     for note in found.notes:
         warn(note)
     given = grade(found)
@@ -181,6 +180,7 @@ def finish(found: Audit, out: Path, *, reveal: bool = False, force: bool = False
     typer.echo(f"grade: {'none' if given.level == 'none' else given.level}. {given.sentence}")
     for _, words in given.reasons:
         typer.echo(f"  {words}")
+    paths = write_report(found, out, reveal=reveal, force=force)
     typer.echo(f"report: {paths[0]}")
 
 

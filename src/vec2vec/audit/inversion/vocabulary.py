@@ -75,7 +75,7 @@ def cut_as_seen(encoder: Encoder, texts: Sequence[str]) -> list[str]:
 
 
 def _encoded(tokenizer: Tokenizer, texts: Sequence[str], tokens: int) -> list[Encoding]:
-    """Each text's tokens, all or more than `tokens` of them: of a very long one the beginning will do, if it has them."""
+    """Each text's tokens, all or more than `tokens` of them: of a very long one a beginning that has them will do."""
     most = CHARACTERS_A_TOKEN * tokens
     found: list[Encoding] = tokenizer.encode_batch([text[:most] for text in texts], add_special_tokens=False)
     return [

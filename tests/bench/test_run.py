@@ -25,7 +25,7 @@ from vec2vec.bench.figures import write_figures
 from vec2vec.bench.grid import Cell
 from vec2vec.bench.report import flatten
 from vec2vec.bench.runner import Child
-from vec2vec.bench.tables import all_tables, paper_table
+from vec2vec.bench.tables import all_tables, paper_table, worth_table
 from vec2vec.bench.work import perform
 from vec2vec.cli import app
 from vec2vec.errors import ConfigError, OutputError
@@ -146,10 +146,62 @@ def test_seeds_of_pairs_that_repeat_stand_in_one_line(data: Path, tmp_path: Path
 
 def test_the_most_pairs_are_those_of_either_pair_of_spaces() -> None:
     few, many = (ROW | {"source": name, "pairs": n, "rows_source": 9} for name, n in (("a", 50), ("c", 200)))
-    scores = {"mean_rank": 1.0, "cosine": 0.5, "pool": 9, "label": "Procrustes"}
+    scores = {"mean_rank": 1.0, "cosine": 0.5, "label": "Procrustes"}
     table = paper_table([one | scores for one in (few, many)], "t")
     assert table is not None
     assert [line[0] for line in table.table.sections[0].rows] == ["a", "c"]
+
+
+def pooled_rows() -> list[dict[str, Any]]:
+    """Fits scored among 80 and 800 candidates of more rows, a matching among all of its own 200."""
+    kinds = {"Sinkhorn": ("unpaired", "cosine"), "Procrustes": ("pairs", "cosine"), "OT": ("matching", "argmax")}
+    scores = {"cosine": 0.5, "mean_rank": 2.0}
+    rows = []
+    for label, pairs, size, pool, top1 in [
+        ("Sinkhorn", 0, 500, 80, 0.9), ("Sinkhorn", 0, 500, 800, 0.3), ("Sinkhorn", 0, 900, 800, 0.4),
+        ("Procrustes", 10, 900, 80, 0.9), ("Procrustes", 10, 900, 800, 0.3), ("Procrustes", 1000, 900, 800, 0.7),
+        ("OT", 0, None, 200, 0.1),
+    ]:  # fmt: skip
+        kind, matching = kinds[label]
+        row = ROW | scores | {"label": label, "method": label.lower(), "kind": kind, "matching": matching}
+        rows.append(row | {"pairs": pairs, "rows_source": size, "pool": pool, "top1": top1, "whole": label == "OT"})
+    return rows
+
+
+def test_a_set_that_is_scored_in_parts_is_in_the_tables_by_its_largest_pool() -> None:
+    paper = paper_table(pooled_rows(), "t")
+    assert paper is not None
+    found = {section.title: [line[1] for line in section.rows] for section in paper.table.sections}
+    assert found == {"pairs, 200 candidates": ["OT"], "pairs, 800 candidates": ["Sinkhorn", "Procrustes"]}
+    worth = worth_table(pooled_rows(), "t")
+    assert worth is not None
+    (section,) = worth.table.sections
+    assert section.title == "a → b, pairs, 800 candidates"
+    assert section.rows == (("Sinkhorn", "500", "0.300", "≈ 10"), ("Sinkhorn", "900", "0.400", "≈ 32"))
+    everything = [row | {"pool": 8000, "whole": True} for row in pooled_rows() if row["pool"] == 800]
+    worth = worth_table([*pooled_rows(), *everything], "t")
+    assert worth is not None
+    assert [section.title for section in worth.table.sections] == ["a → b, pairs"]
+
+
+def test_a_set_that_is_scored_in_parts_is_in_the_figures_by_its_largest_pool(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, toml(data, FILES), experiment(data="pairs", methods=["chance"]))
+    bench = Bench(str(path), tmp_path / "out")
+    drawn: dict[str, Any] = {}
+
+    def keep(figure: Any, path: Path, *, force: bool) -> Path:
+        drawn[path.name] = figure.axes
+        return path
+
+    monkeypatch.setattr("vec2vec.bench.figures.save_figure", keep)
+    write_figures(bench, [row | {"cell": "c"} for row in pooled_rows()], {"c": {}}, tmp_path / "figures")
+    assert set(drawn) == {"e-rows.png", "e-pairs.png", "e-time.png"}
+    for axes in drawn.values():
+        assert [ax.get_title("left") for ax in axes] == ["a → b, pairs, 800 candidates"]
+    (line,) = drawn["e-rows.png"][0].lines
+    assert line.get_xydata().tolist() == [[500, 0.3], [900, 0.4]]
 
 
 def test_a_model_behind_an_endpoint_may_have_any_name(data: Path, tmp_path: Path) -> None:
@@ -302,6 +354,7 @@ def test_a_folder_of_other_files_is_refused_and_left_as_it_is(data: Path, tmp_pa
 
 ROW = {"matching": "cosine", "whole": True, "direction": "forward", "fit_seconds": 1.0, "top1": 0.5, "pairs": 0}
 ROW |= {"experiments": "e", "source": "a", "target": "b", "scored_on": "pairs", "kind": "pairs", "rows_source": None}
+ROW |= {"pool": 9}
 
 
 def test_only_the_figures_of_an_earlier_report_go(data: Path, tmp_path: Path) -> None:

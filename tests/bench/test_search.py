@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from bench_data import experiment
 from model2vec import StaticModel
-from tiny_encoders import WORDS, word_tokenizer
+from tiny_encoders import WORDS, save_clip, save_images, word_tokenizer
 
 from vec2vec.bench.config import parse_config
 from vec2vec.bench.grid import make_grid
@@ -73,6 +74,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def prepared(text: str, folder: Path) -> Places:
+    """The places of a configuration, with all that its cells need."""
+    config = parse_config(parse_toml(text, "test"), "test")
+    places = Places(config, fingerprints(config), folder / "out")
+    for step in steps(places):
+        if not step.done:
+            perform_step(places, step.job)
+    return places
+
+
 def test_a_rotation_found_by_pairs_searches_as_well_as_the_native_systems(folder: Path) -> None:
     settings = {"data": "texts", "spaces": [["one", "two"]], "methods": ["procrustes"], "pairs": [60], "rows": [100]}
     text = CONFIG.format(folder=folder)
@@ -109,15 +120,52 @@ def test_a_rotation_found_by_pairs_searches_as_well_as_the_native_systems(folder
     assert {row[3] for row in first.rows[2:]} == {"translated documents", "translated queries"}
 
 
+def test_a_corpus_that_only_a_search_uses_is_divided(folder: Path) -> None:
+    other = '[search.news]\nkind = "known-item"\ndata = "news"\n[data.news]\nkind = "corpus"\nsplit = "hash"\n'
+    other += f'texts = "{folder}/texts.jsonl"\nheld_out = 30\n'
+    settings = {"data": "texts", "spaces": [["one", "two"]], "methods": ["mini"], "rows": [100]}
+    text = CONFIG.format(folder=folder) + other
+    text += experiment(**settings, searches=["news"], measures=["search"])
+    places = prepared(text, folder)
+    assert pq.read_metadata(places.corpus("news") / "held_out.parquet").num_rows == 30
+    assert 20 < len(np.load(places.search_vectors("news", "two", "queries"))) <= 30
+
+
+@pytest.mark.parametrize("split", ["hash", "halves"])
+def test_ids_that_repeat_are_none_of_a_benchmark_s_business(folder: Path, split: str) -> None:
+    lines = [json.loads(line) for line in (folder / "texts.jsonl").read_text().splitlines()]
+    repeated = (json.dumps(line | {"id": line["id"] // 2}) + "\n" for line in lines)
+    (folder / "texts.jsonl").write_text("".join(repeated))
+    settings = {"data": "texts", "spaces": [["one", "two"]], "methods": ["procrustes"], "pairs": [60], "rows": [100]}
+    text = CONFIG.format(folder=folder).replace('"hash"', json.dumps(split)) + experiment(
+        **settings, searches=["items"], measures=["retrieval", "search"]
+    )
+    places = prepared(text, folder)
+    grid = make_grid(places.config, places.inputs)
+    check_sizes(places, grid.cells.values())
+    (cell,) = grid.cells.values()
+    lines = perform(places, cell, 1)["lines"]
+    assert min(line["top1"] for line in lines if "top1" in line) > 0.9
+    assert min(line["ndcg10_to_target"] for line in lines if "system" in line) > 0.9
+
+
+def test_a_folder_of_images_is_a_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VEC2VEC_CACHE", str(tmp_path / "cache"))
+    save_clip(tmp_path / "clip")
+    save_images(tmp_path / "images", 6)
+    text = "".join(f'[spaces.{name}]\nencoder = "{tmp_path}/clip"\n' for name in ("one", "two"))
+    text += f'[data.pictures]\nkind = "corpus"\ntexts = "{tmp_path}/images"\n'
+    text += experiment(data="pictures", spaces=[["one", "two"]], methods=["mini"])
+    places = prepared(text, tmp_path)
+    assert len(np.load(places.vectors("pictures", "two"))) == 6
+
+
 def test_more_rows_than_a_divided_corpus_has_are_refused_before_the_first_cell(folder: Path) -> None:
     text = CONFIG.format(folder=folder)
     text += experiment(data="texts", spaces=[["one", "two"]], methods=["mini"], rows=[151])
-    config = parse_config(parse_toml(text, "test"), "test")
-    places = Places(config, fingerprints(config), folder / "out")
-    for step in steps(places):
-        perform_step(places, step.job)
+    places = prepared(text, folder)
     with pytest.raises(ConfigError, match="has 150 rows on one side"):
-        check_sizes(places, make_grid(config, places.inputs).cells.values())
+        check_sizes(places, make_grid(places.config, places.inputs).cells.values())
 
 
 def test_a_seed_draws_the_same_pairs_whatever_the_most_that_are_asked_for(folder: Path) -> None:
@@ -125,12 +173,8 @@ def test_a_seed_draws_the_same_pairs_whatever_the_most_that_are_asked_for(folder
     for most in (60, 90):
         text = CONFIG.format(folder=folder)
         text += experiment(data="texts", spaces=[["one", "two"]], methods=["ridge"], pairs=[20, most], seeds=[0, 3])
-        config = parse_config(parse_toml(text, "test"), "test")
-        places = Places(config, fingerprints(config), folder / "out")
-        for step in steps(places):
-            if not step.done:
-                perform_step(places, step.job)
-        grid = make_grid(config, places.inputs)
+        places = prepared(text, folder)
+        grid = make_grid(places.config, places.inputs)
         check_sizes(places, grid.cells.values())
         drawn[most] = {
             (cell.seed, cell.pairs): open_world(places, cell).known(cell.seed)[1].take() for cell in grid.cells.values()

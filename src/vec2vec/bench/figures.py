@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vec2vec.bench.runner import Bench
-from vec2vec.bench.tables import groups
+from vec2vec.bench.tables import at_most_candidates, groups, set_title
 from vec2vec.evaluate.figures import _DOMAIN_COLOURS, _INK, _MARKERS, _QUIET, plain_text, save_figure
 from vec2vec.stores import atomic_file
 
@@ -63,12 +63,9 @@ def _file_names(names: Sequence[str]) -> list[str]:
 
 
 def _panels(rows: Sequence[Line]) -> Panels:
-    """A panel for each pair of spaces and set: raw cosine among all its candidates."""
-    plain = [row for row in rows if row.get("matching") == "cosine" and row["whole"] and row["direction"] == "forward"]
-    return [
-        (f"{source} → {target}, {name}", group)
-        for (source, target, name), group in groups(plain, "source", "target", "scored_on")
-    ]
+    """A panel for each pair of spaces and set: raw cosine among the most candidates that were measured."""
+    plain = at_most_candidates([r for r in rows if r.get("matching") == "cosine" and r["direction"] == "forward"])
+    return [(set_title(group[0]), group) for _, group in groups(plain, "source", "target", "scored_on", "pool")]
 
 
 def against_rows(panels: Panels, title: str) -> Figure | None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 QUERIES, DOCUMENTS = "queries", "documents"
 HELD_OUT = 0.1  # the share of texts that a hash holds out, unless that is fewer than are asked for
 LEAST_HALF = 10  # rows of either side of a corpus
+NO_IDS = ""  # for the column of ids: row i is text i, so that the ids of a corpus serve nothing, and may repeat
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def steps(places: Places) -> Iterator[Step]:
     used = {experiment.data for experiment in config.experiments}
     used |= {name.partition(":")[0] for experiment in config.experiments for name in experiment.score_on}
     searches = {name for experiment in config.experiments for name in experiment.searches}
+    used |= {config.search[name].data or "" for name in searches if config.search[name].kind == "known-item"}
     for name in sorted(used):
         data = config.data[name]
         if isinstance(data, CorpusData) and data.texts is not None and (data.split == "hash" or data.domains):
@@ -90,12 +92,11 @@ def _embeddings(places: Places, name: str, space: str) -> Iterator[Step]:
     assert isinstance(data, CorpusData)
     if data.split != "hash":
         makes = places.vectors(name, space)
-        texts = data.texts or ""
-        yield Step(
-            makes,
-            f"embedding {name} by {space}",
-            {"job": "embed", "texts": corpus_uri(places.config, texts), "out": str(makes), "space": space},
-        )
+        texts = corpus_uri(places.config, data.texts or "")
+        job = {"job": "embed", "texts": texts, "out": str(makes), "space": space}
+        if not Path(texts).is_dir():  # images, which have no columns
+            job["id_column"] = NO_IDS
+        yield Step(makes, f"embedding {name} by {space}", job)
         return
     for part in _needed_sets(places.config, name, space):
         makes = places.vectors(name, space, part)
@@ -169,7 +170,7 @@ def make_corpus(places: Places, name: str) -> None:
     data = places.config.data[name]
     assert isinstance(data, CorpusData)
     assert data.texts is not None
-    corpus = open_corpus(corpus_uri(places.config, data.texts), label_column=data.domains)
+    corpus = open_corpus(corpus_uri(places.config, data.texts), id_column=NO_IDS, label_column=data.domains)
     folder = places.corpus(name)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with atomic_folder(folder, lambda _: None) as made:
@@ -284,7 +285,8 @@ def _passages(places: Places, name: str, most: int) -> list[str]:
     if data.split == "hash":
         records = open_corpus(places.corpus(name) / "held_out.parquet").records()
         return [record.text for record in islice(records, most)]
-    texts = [record.text for record in open_corpus(corpus_uri(places.config, data.texts)).records()]
+    corpus = open_corpus(corpus_uri(places.config, data.texts), id_column=NO_IDS)
+    texts = [record.text for record in corpus.records()]
     held = texts if data.split == "held out" else texts[-data.held_out :]
     return held[:most]
 
@@ -298,4 +300,4 @@ def embed(places: Places, job: dict[str, Any]) -> None:
         raise ConfigError(f"space '{job['space']}' has no encoder")
     options = space.options | ({"prompt": job["prompt"]} if "prompt" in job else {})
     Path(job["out"]).parent.mkdir(parents=True, exist_ok=True)
-    embed_file(job["texts"], job["out"], space.encoder, **options)
+    embed_file(job["texts"], job["out"], space.encoder, id_column=job.get("id_column"), **options)

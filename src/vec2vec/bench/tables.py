@@ -150,9 +150,9 @@ def verdicts(rows: Sequence[Line]) -> str:
 
 def worth_table(rows: Sequence[Line], title: str) -> Titled | None:
     """For each unpaired method at each number of rows: with how many pairs paired Procrustes is as good."""
-    plain = [row for row in rows if row.get("matching") == "cosine" and row["direction"] == "forward" and row["whole"]]
+    plain = at_most_candidates([r for r in rows if r.get("matching") == "cosine" and r["direction"] == "forward"])
     sections = []
-    for (source, target, name), group in groups(plain, "source", "target", "scored_on"):
+    for _, group in groups(plain, "source", "target", "scored_on", "pool"):
         curve = [
             (pairs, statistics.mean(_values(some, "top1")))
             for (pairs,), some in groups([row for row in group if row["method"] == "procrustes"], "pairs")
@@ -164,7 +164,7 @@ def worth_table(rows: Sequence[Line], title: str) -> Titled | None:
             top = statistics.mean(_values(some, "top1"))
             cells.append((label, f"{size:,}", _share(top), equivalent_pairs(top, sorted(curve))))
         if cells:
-            sections.append(TableSection(f"{source} → {target}, {name}", tuple(cells)))
+            sections.append(TableSection(set_title(group[0]), tuple(cells)))
     if not sections:
         return None
     note = (
@@ -197,8 +197,8 @@ def _two_digits(x: float) -> int:
 
 
 def paper_table(rows: Sequence[Line], title: str) -> Titled | None:
-    """Rows M1 and methods, columns M2: cosine, top-1 and rank, of each method at its most rows and pairs."""
-    plain = [row for row in rows if row.get("matching") in ("cosine", "argmax") and row["whole"]]
+    """Rows M1 and methods, columns M2: cosine, top-1 and rank, at the most rows, pairs, candidates of each method."""
+    plain = at_most_candidates([row for row in rows if row.get("matching") in ("cosine", "argmax")])
     if not plain:
         return None
     names = list(dict.fromkeys(name for row in plain for name in (row["source"], row["target"])))
@@ -348,6 +348,19 @@ def groups(rows: Sequence[Line], *keys: str) -> Iterator[tuple[tuple[Any, ...], 
 
     for values in sorted(found, key=order):
         yield values, found[values]
+
+
+def at_most_candidates(rows: Sequence[Line]) -> list[Line]:
+    """Of each method, on each set, the rows of its largest pool; in order."""
+    keys = ("label", "source", "target", "scored_on")
+    most = {values: max(row["pool"] for row in some) for values, some in groups(rows, *keys)}
+    return [row for row in rows if row["pool"] == most[tuple(row[key] for key in keys)]]
+
+
+def set_title(row: Line) -> str:
+    """The spaces and the set of a row, and the number of candidates where these are not all of the set."""
+    title = f"{row['source']} → {row['target']}, {row['scored_on']}"
+    return title if row["whole"] else f"{title}, {row['pool']:,} candidates"
 
 
 def _size(row: Line) -> str:

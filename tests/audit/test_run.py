@@ -17,7 +17,7 @@ from vec2vec.audit import Audit, LabelSet, Reference, Truth, audit
 from vec2vec.audit.attributes import Reading, Views, read_attributes, train_probe
 from vec2vec.audit.report.wording import fit_line
 from vec2vec.audit.settings import make_audit_settings
-from vec2vec.errors import ConfigError, DimensionError, InputError
+from vec2vec.errors import ConfigError, DimensionError, InputError, Vec2VecWarning
 from vec2vec.translator import Translator
 from vec2vec.verdict import Verdict
 
@@ -250,6 +250,19 @@ def test_an_encoder_of_another_width_than_the_translators(world):
 def test_the_wrong_direction_is_told(world):
     with pytest.raises(DimensionError, match="the other direction"):
         run(world, source_space="known")
+
+
+def test_bad_rows_of_given_reference_vectors_are_left_out_where_that_is_asked_for(world):
+    vectors = np.array(world.reference.vectors)
+    vectors[[3, 70]] = np.nan
+    broken = replace(world.reference, vectors=vectors)
+    with pytest.raises(InputError, match=r"row 3 \(counted from 0\) is no usable vector"):
+        run(world, reference=broken)
+    with pytest.warns(Vec2VecWarning, match="2 of .* rows are no usable vectors and were skipped"):
+        found = run(world, reference=broken, on_bad_rows="skip")
+    good = np.setdiff1d(np.arange(len(vectors)), [3, 70])
+    same = run(world, reference=world.reference.take(good))
+    assert [one.translated for one in found.attributes] == [one.translated for one in same.attributes]
 
 
 def test_a_reference_with_too_few_labels_trains_no_probe_and_says_so(world):

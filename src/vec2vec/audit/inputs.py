@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,10 +21,20 @@ from vec2vec.datasets import Record, Tally, open_corpus
 from vec2vec.datasets.base import LABEL_COLUMNS, TEXT_COLUMNS, as_labels, choose_other
 from vec2vec.datasets.files import open_file
 from vec2vec.datasets.tweettopic import TOPICS
-from vec2vec.errors import DimensionError, InputError
+from vec2vec.errors import DimensionError, InputError, Vec2VecWarning
 from vec2vec.stores.base import listed
 from vec2vec.stores.sampling import RowSource, draw_sample
-from vec2vec.vectors import ID_COLUMNS, BadRow, Float32, Int64, OnBadRows, check_vectors, one_line
+from vec2vec.vectors import (
+    ID_COLUMNS,
+    BadRow,
+    Float32,
+    Gate,
+    Int64,
+    OnBadRows,
+    VectorBatch,
+    check_vectors,
+    one_line,
+)
 
 Labels = tuple[tuple[str, ...], ...]
 LABEL_SETS: dict[str, Mapping[str, str]] = {"tweet-topics": TOPICS}
@@ -256,12 +267,32 @@ def read_labels(labels: str | os.PathLike[str] | Mapping[str, str] | LabelSet) -
     return LabelSet({name: description or name for name, description in pairs}, str(path))
 
 
-def check_known(vectors: npt.ArrayLike, width: int, name: str) -> Float32:
-    """Vectors of the known encoder, checked."""
-    x = check_vectors(vectors, name=name)
+def check_known(vectors: npt.ArrayLike, width: int, name: str, on_bad_rows: OnBadRows = "error") -> Float32:
+    """Vectors of the known encoder, checked; see `vec2vec.vectors.check_vectors`."""
+    x = check_vectors(vectors, name=name, on_bad_rows=on_bad_rows)
     if x.shape[1] != width:
         raise DimensionError(f"{name}: has width {x.shape[1]}, and the known encoder's vectors have {width}")
     return x
+
+
+def usable_known(reference: Reference, width: int) -> tuple[Float32, Reference]:
+    """The vectors that a reference has, (n, width), and the reference, without its bad rows; warns of such.
+
+    Raises
+    ------
+    InputError : no row is good
+    DimensionError : another width
+    """
+    assert reference.vectors is not None
+    x = check_known(reference.vectors, width, reference.name, on_bad_rows="keep")
+    numbers = np.arange(len(x)) if reference.numbers is None else reference.numbers
+    gate = Gate(reference.name, on_bad_rows="skip")
+    good = gate.check(VectorBatch(x, numbers))
+    gate.finish()
+    if not gate.bad:
+        return x, reference
+    warnings.warn(gate.summary(), Vec2VecWarning, stacklevel=2)
+    return good.vectors, reference.take(np.searchsorted(numbers, good.rows))
 
 
 def _label_pairs(path: Path, text: str) -> list[tuple[str, str]]:
@@ -385,4 +416,5 @@ __all__ = [
     "read_labels",
     "read_reference",
     "read_truth",
+    "usable_known",
 ]

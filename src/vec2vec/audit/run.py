@@ -28,6 +28,7 @@ from vec2vec.audit.inputs import (
     read_labels,
     read_reference,
     read_truth,
+    usable_known,
 )
 from vec2vec.audit.inversion.inverter import Inverter
 from vec2vec.audit.inversion.measures import TextMeasures
@@ -270,8 +271,10 @@ class _Run:
 
     def _vectors(self, known: Known, reference: Reference) -> tuple[Float32, Reference]:
         """The vectors of the reference, and what it is without the texts that have none."""
-        if reference.vectors is not None:
+        if reference.vectors is not None and self.on_bad_rows == "error":
             return check_known(reference.vectors, known.width, reference.name), reference
+        if reference.vectors is not None:
+            return usable_known(reference, known.width)
         assert reference.texts is not None
         vectors, rows = self._embed(known, reference.texts, reference)
         return vectors, reference.take(rows)

@@ -1,20 +1,26 @@
 """What matters to a person in a text: dates, times, amounts, phone numbers, addresses, and names.
 
-The first six kinds are found by the patterns below, and compared in a normal form: small letters, no spaces or commas.
+Uncased encoders, BERT's among them, drop capitals and accents, so that a text comes back without them. All that is
+compared here is therefore folded first (`fold`): Jürgen is the same as jurgen.
+
+The first six kinds are found by the patterns below, and compared in a normal form: folded, no spaces or commas.
 
 Names are found by a spaCy model where one is installed and asked for. Otherwise by a rule, which is no more than that:
 a name is a run of capitalised words (``Jeff Skilling``, ``Enron Corp``) of two letters or more that are no function
 words; a single word counts only where it does not begin a sentence, and stands capitalised more often than not in the
 texts that the rule was made from. A hypothesis may come without capitals, as uncased encoders have it: there, names are
-the words that are known as parts of names. Names are compared by their single words.
+the words that are known as parts of names. Scripts without capitals have no names by this rule. Names are compared by
+their single words.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from vec2vec.audit.inversion.stopwords import STOPWORDS
 from vec2vec.encoders.base import require
@@ -54,16 +60,32 @@ COMPILED = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in PATTER
 ORDER = ("e-mail addresses", "web addresses", "phone numbers", "amounts", "times", "dates")
 WORD = re.compile("[^\\W\\d_][\\w'\\u2019-]*")
 SENTENCE_END = re.compile(r"[.!?:;\n\"“(\[>*-]\s*$")
+DROPPED = ("Mn", "Me", "Cf")  # categories of Unicode: marks that take no place of their own, and signs of format
 LEAST_IN_MIDDLE = 0.6  # of a word's places within sentences, those with a capital, for it to be part of a name
 NAMES = "names"
 
 NameFinder = Callable[[str], set[str]]
 
 
+def bare(text: str) -> str:
+    """A text in compatibility decomposition (NFKD of Unicode's annex 15), without marks above, below and in letters.
+
+    BERT's BasicTokenizer drops the same of a text (Devlin et al. 2019, `tokenization.py`): nonspacing marks, such as
+    accents and some vowel signs of Indic scripts, and signs of format, such as joiners and soft hyphens. What stays is
+    the case, the vowel signs that take a place of their own (Mc), and symbols, such as the trade mark sign.
+    """
+    return text if text.isascii() else "".join(map(_bare, text))
+
+
+def fold(text: str) -> str:
+    """A bare text in small letters (Unicode's case folding): the form in which words and entities are compared."""
+    return bare(text).casefold()
+
+
 def find_patterns(text: str) -> dict[str, set[str]]:
     """The entities of a text by kind, in their normal forms; a kind without any has an empty set."""
     found: dict[str, set[str]] = {kind: set() for kind in PATTERNS}
-    rest = text
+    rest = fold(text)
     for kind in ORDER:
         for match in COMPILED[kind].finditer(rest):
             found[kind].add(_normal(match.group()))
@@ -77,7 +99,7 @@ class CapitalRule:
 
     Attributes
     ----------
-    known : words, in small letters, that stand capitalised within sentences more often than not
+    known : words, folded, that stand capitalised within sentences more often than not
     """
 
     known: frozenset[str]
@@ -87,19 +109,20 @@ class CapitalRule:
         """The rule from cased texts: those of the reference, or the true ones."""
         capital: Counter[str] = Counter()
         small: Counter[str] = Counter()
-        for text in texts:
+        for text in map(bare, texts):
             for match in WORD.finditer(text):
                 word = match.group()
                 if _begins_sentence(text, match.start()) or word.isupper():
                     continue
-                (capital if word[0].isupper() else small)[word.lower()] += 1
+                (capital if word[0].isupper() else small)[word.casefold()] += 1
         chosen = (w for w, n in capital.items() if n >= LEAST_IN_MIDDLE * (n + small[w]) and _may_be_name(w))
         return cls(frozenset(chosen))
 
     def __call__(self, text: str) -> set[str]:
-        """The words of the names in a text, in small letters."""
+        """The words of the names in a text, folded."""
+        text = bare(text)
         if text == text.lower():
-            return {word.lower() for word in WORD.findall(text) if word.lower() in self.known}
+            return {word for word in map(str.casefold, WORD.findall(text)) if word in self.known}
         found: set[str] = set()
         run: list[tuple[str, bool]] = []
         last = 0
@@ -109,7 +132,7 @@ class CapitalRule:
                 found |= self._names_of(run)
                 run = []
             if word[0].isupper():
-                run.append((word.lower(), begins))
+                run.append((word.casefold(), begins))
             elif run:
                 found |= self._names_of(run)
                 run = []
@@ -124,7 +147,7 @@ class CapitalRule:
 
 
 def spacy_names(model: str) -> NameFinder:
-    """People, organisations and places by a spaCy model that is installed; their single words, in small letters.
+    """People, organisations and places by a spaCy model that is installed; their single words, folded.
 
     Raises
     ------
@@ -139,7 +162,7 @@ def spacy_names(model: str) -> NameFinder:
 
     def find(text: str) -> set[str]:
         ents = [ent.text for ent in pipeline(text).ents if ent.label_ in ("PERSON", "PER", "ORG", "GPE", "LOC", "FAC")]
-        return {word.lower() for text in ents for word in WORD.findall(text) if _may_be_name(word.lower())}
+        return {word for text in ents for word in WORD.findall(fold(text)) if _may_be_name(word)}
 
     return find
 
@@ -149,8 +172,15 @@ def find_entities(text: str, names: NameFinder) -> dict[str, set[str]]:
     return find_patterns(text) | {NAMES: names(text)}
 
 
-def _normal(text: str) -> str:
-    return re.sub(r"[\s,]+", "", text.lower()).rstrip(".")
+@cache
+def _bare(sign: str) -> str:
+    if unicodedata.category(sign) == "So":  # a trade mark sign would become letters of the word before it
+        return sign
+    return "".join(c for c in unicodedata.normalize("NFKD", sign) if unicodedata.category(c) not in DROPPED)
+
+
+def _normal(folded: str) -> str:
+    return re.sub(r"[\s,]+", "", folded).rstrip(".")
 
 
 def _begins_sentence(text: str, start: int) -> bool:

@@ -22,6 +22,9 @@ from vec2vec.errors import InputError
         ("a.txt", "\ufeffwar: soldiers and battles\r\nlove\r\n"),
         ("a.csv", "\ufefflabel,description\r\nwar,soldiers and battles\r\nlove,love\r\n"),
         ("a.json", '\ufeff{"war": "soldiers and battles", "love": "love"}'),
+        ("a.csv", " label , description\nwar, soldiers and battles\n\nlove\n"),
+        ("a.csv", "\nid,label,description\n1,war,soldiers and battles\n2,love\n"),
+        ("a.jsonl", '{"label": "war", "description": "soldiers and battles", "id": 1}\n{"label": "love", "id": 2}\n'),
     ],
 )
 def test_labels_of_every_format(tmp_path, name, content):
@@ -38,9 +41,15 @@ def test_what_is_no_end_of_a_line_stays_in_a_description(tmp_path):
     assert read_labels(tmp_path / "a.jsonl").descriptions["war"] == "soldiers\u2028and battles"
 
 
-def test_names_alone_describe_themselves(tmp_path):
-    path = tmp_path / "a.json"
-    path.write_text('["war", "love"]')
+def test_a_description_with_commas_is_whole_between_quotes(tmp_path):
+    (tmp_path / "a.csv").write_text('label, description\nsport, "football, tennis"\nwar,"a, b"\n')
+    assert dict(read_labels(tmp_path / "a.csv").descriptions) == {"sport": "football, tennis", "war": "a, b"}
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.json", '["war", "love"]'), ("a.csv", "label\nwar\nlove\n")])
+def test_names_alone_describe_themselves(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_text(content)
     assert dict(read_labels(path).descriptions) == {"war": "war", "love": "love"}
 
 
@@ -60,6 +69,17 @@ def test_the_nineteen_topics_are_packaged():
         ("a.txt", "war\nlove\nwar\n", "has the label 'war' twice"),
         ("a.json", '{"war": "one", "love": "two", "war": "three"}', "has the label 'war' twice"),
         ("a.csv", "topic,text\na,b\n", r"row 0 \(counted from 0\) has no 'label'"),
+        (
+            "a.csv",
+            'label,description\nwar,"a\nb"\n\nsport,football, tennis\n',
+            r"a\.csv: line 5: has 3 fields, and the first line 2: quote the description, as in .*\"football, tennis\"$",
+        ),
+        ("a.tsv", "label\tdescription\nwar\ta\tb\n", r"a\.tsv: line 2: has 3 fields, and the first line 2"),
+        ("a.csv", 'label,description\nwar,"a\nlove,b\n', "cannot be read as labels .unexpected end of data"),
+        ("a.csv", "", "has 0 labels"),
+        ("a.csv", "label,desc\nwar,a\n", r"a\.csv: has no column 'description', and nothing reads 'desc'"),
+        ("a.csv", "label,Description\nwar,a\n", "nothing reads 'Description': name the column of the descriptions"),
+        ("a.jsonl", '{"label": "war", "text": "a"}\n{"label": "love"}\n', "nothing reads 'text': name the column"),
         ("a.xml", "<a/>", r"labels are read from \.json"),
         ("a.json", '{"a": " ", "b": "c"}', "'a' is blank"),
     ],

@@ -15,8 +15,10 @@ from audit_world import ALIGNED, NAMES, QUICK, World
 import vec2vec.audit.run
 from vec2vec.audit import Audit, LabelSet, Reference, Truth, audit
 from vec2vec.audit.attributes import Reading, Views, read_attributes, train_probe
+from vec2vec.audit.known import Known, Words
 from vec2vec.audit.report.wording import fit_line
 from vec2vec.audit.settings import make_audit_settings
+from vec2vec.encoders import Identity
 from vec2vec.errors import ConfigError, DimensionError, InputError, Vec2VecWarning
 from vec2vec.translator import Translator
 from vec2vec.verdict import Verdict
@@ -375,3 +377,33 @@ def test_known_pairs_are_told(world):
     found = run(world, translator=None, method=method, say=said.append)
     assert any("with known pairs" in line for line in said)
     assert "of 200 it was known which belong together" in fit_line(found)
+
+
+class Wordless:
+    """An encoder that has no tokenizer here."""
+
+    width, images = 4, False
+
+    def __init__(self, max_tokens: int | None) -> None:
+        self.identity = Identity("wordless", "static", "", 4, max_tokens, "document", "", True)
+
+    def batches(self, items: Any) -> Any:
+        pytest.fail("texts were embedded")
+
+
+def test_a_tokenizer_that_true_texts_are_cut_with_is_asked_for_before_the_work():
+    words, reference, truth = Words("nearest", None, None, None), Reference(texts=("a", "b")), Truth(("a",))
+    cutting = Known("wordless", 4, Wordless(max_tokens=16))
+    with pytest.raises(InputError, match="wordless: has no tokenizer here"):
+        words.check(cutting, reference, truth)
+    assert words.check(cutting, reference, None)
+    assert words.check(cutting, reference, Truth(labels=(("a",),)))
+    assert words.check(Known("wordless", 4, Wordless(max_tokens=None)), reference, truth)
+
+
+def test_what_an_inverter_cannot_be_trained_with_is_told_before_the_work():
+    words, known = Words("train", None, None, None), Known("wordless", 4, Wordless(max_tokens=None))
+    with pytest.raises(InputError, match="19 texts are too few to train an inverter on; at least 20 are needed"):
+        words.check(known, Reference(texts=("a",) * 19), None)
+    with pytest.raises(InputError, match="wordless: has no tokenizer here"):
+        words.check(known, Reference(texts=("a",) * 20), None)

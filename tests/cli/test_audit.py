@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from local_endpoint import serve
 from tiny_encoders import WORDS, save_static
 from typer.testing import CliRunner
 
 from vec2vec.cli import app
+from vec2vec.cli.inverter import _first_rows
+from vec2vec.datasets import Record
 from vec2vec.encoders import encode, get_encoder
 from vec2vec.errors import OutputError
 from vec2vec.preprocess import Preprocessor
@@ -184,6 +187,50 @@ def test_an_inverter_goes_home_with_its_checkpoint(world, tmp_path, monkeypatch)
     assert not list(tmp_path.glob(".inv*"))
 
 
+def train(out: Path, texts: Path, encoder: str, *more: str) -> Any:
+    parts = ["inverter", "train", str(texts), "--encoder", encoder, "--out", str(out / "inverter"), "--steps", "2"]
+    return runner.invoke(app, [*parts, *SMALL, *more])
+
+
+def test_an_encoder_without_a_tokenizer_is_refused_before_its_texts_are_paid_for(world, tmp_path):
+    with serve() as endpoint:
+        result = train(tmp_path, world / "reference.jsonl", f"{endpoint.url}::m")
+        assert len(endpoint.texts) == 1  # which finds the width
+    assert result.exit_code == 2
+    assert "m: has no tokenizer here, which an inverter needs" in result.stderr
+    assert "embedding" not in result.stderr
+
+
+def test_too_few_different_texts_are_refused_before_they_are_embedded(world, tmp_path):
+    texts = tmp_path / "texts.txt"
+    texts.write_text("the river\n" * 30 + "".join(f"{word}\n" for word in WORDS[:18]))
+    result = train(tmp_path, texts, str(world / "known"))
+    assert result.exit_code == 2
+    assert "error: 19 texts are too few to train an inverter on" in result.stderr
+    assert "embedding" not in result.stderr
+
+
+def test_a_text_to_train_on_is_told_by_its_first_row(world, tmp_path):
+    """With texts that stand twice and a row without one before it, and ids that are no numbers of rows."""
+    texts = [*WORDS[:20], *WORDS[:5], "", "zzz qqq", "river", "zzz qqq"]
+    rows = [{"id": i + 1, "text": text} for i, text in enumerate(texts)]
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = train(tmp_path, tmp_path / "texts.jsonl", str(world / "known"), "--on-bad-rows", "skip")
+    assert result.exit_code == 0, result.output
+    assert "texts.jsonl: 1 of 21 rows were skipped" in result.stderr
+    assert "(the first: row 26 (counted from 0))" in result.stderr
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows if row["text"]))
+    result = train(tmp_path, tmp_path / "texts.jsonl", str(world / "known"), "--force")
+    assert result.exit_code == 2
+    assert "texts.jsonl: the text of row 25 (counted from 0) has no token" in result.stderr
+
+
+def test_texts_of_a_hub_dataset_are_told_by_their_place():
+    records = [Record("train-0", "a"), Record("train-1", "a"), Record("test-0", "b")]
+    assert _first_rows(records) == {"a": 0, "b": 2}
+    assert _first_rows([Record("3", "a"), Record("5", "b"), Record("9", "a")]) == {"a": 3, "b": 5}
+
+
 def full(path: Path, check: object) -> None:
     raise OutputError(f"{path}: cannot be written: No space left on device")
 
@@ -273,6 +320,36 @@ def test_what_an_inversion_lacks_is_told_before_the_work(world, tmp_path, monkey
     assert result.exit_code == 2, result.output
     assert message in result.stderr
     assert "reading attributes" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "judge",
+    [
+        "https://user:hunter2@localhost:1/v1::m",
+        "https://user:hunter2@localhost:1/v1",
+        "ftp://user:hunter2@localhost/v1::m",
+        "https://user:hunter2/@localhost::m",
+        "https://user:hun ter2@localhost/v1::m",
+    ],
+)
+def test_a_password_of_a_judge_is_never_shown(world, tmp_path, judge):
+    result = call(world, tmp_path / "r", "--inverter", "nearest", "--judge", judge)
+    assert result.exit_code == 2
+    assert "'@'" in result.stderr
+    assert "VEC2VEC_JUDGE_KEY" in result.stderr
+    assert "will be sent" not in result.stderr
+    assert "ter2" not in result.output
+
+
+def test_where_true_texts_go_is_told_once_the_judge_is_known_to_be_one(world, tmp_path, monkeypatch):
+    judge = ["--inverter", "nearest", "--judge", "http://example.com/v1/::m"]
+    result = call(world, tmp_path / "r", *judge)  # refused for want of a truth
+    assert "warning: the true texts will be sent to http://example.com/v1\n" in result.stderr
+    monkeypatch.setenv("VEC2VEC_JUDGE_KEY", "secret")
+    result = call(world, tmp_path / "r", *judge)
+    assert result.exit_code == 2
+    assert "is not encrypted: the key is not sent there" in result.stderr
+    assert "will be sent" not in result.stderr
 
 
 def test_without_a_scope_nothing_runs(world, tmp_path):

@@ -69,6 +69,16 @@ def test_judgements_that_will_not_do(tmp_path: Path, qrels: str, message: str) -
         read_beir(write_beir(tmp_path / "set", qrels))
 
 
+@pytest.mark.parametrize(("name", "number"), [("corpus", 3), ("queries", 4)])
+def test_an_id_that_stands_twice(tmp_path: Path, name: str, number: int) -> None:
+    path = write_beir(tmp_path / "set", "q1\td1\t1\n") / f"{name}.jsonl"
+    text = json.loads(path.read_text().splitlines()[0]) | {"text": "another"}
+    with open(path, "a") as file:
+        file.write(json.dumps(text) + "\n")
+    with pytest.raises(InputError, match=rf"{name}\.jsonl: line {number}: its _id '{text['_id']}' stands in"):
+        read_beir(tmp_path / "set")
+
+
 def test_a_missing_file_of_a_beir_folder(tmp_path: Path) -> None:
     write_beir(tmp_path / "set", "q1\td1\t1\n")
     (tmp_path / "set" / "queries.jsonl").unlink()

@@ -29,6 +29,7 @@ from tiny_encoders import sentences
 import vec2vec
 from vec2vec.encoders import EmbedProgress, EmbedReport, embed_file, embedding, encode, get_encoder
 from vec2vec.encoders.cache import VectorCache
+from vec2vec.encoders.embedding import embed_named
 from vec2vec.encoders.shards import Parts
 from vec2vec.errors import ConfigError, InputError, OutputError, Vec2VecWarning
 from vec2vec.stores import atomic_file, open_source, read_vectors
@@ -378,6 +379,36 @@ def test_force_goes_on_with_what_fits(models: Path, tmp_path: Path, small_window
     assert embed_file(source, tmp_path / "out", static, force=True).resumed == 0  # it was complete: all anew
 
 
+@pytest.mark.parametrize("out", ["out", "out.npy"])
+def test_rows_that_an_earlier_run_left_out_are_no_error_under_skip_alone(
+    models: Path, tmp_path: Path, small_windows: None, static: Counting, out: str
+) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", [*TEXTS[:5], "xyzzy plugh", *TEXTS[5:]])
+    with pytest.raises(KeyboardInterrupt):
+        embed_file(source, tmp_path / out, Interrupted(models / "static", 50), on_bad_rows="skip", cache=False)
+    message = r"part-00000\.parquet lacks 1 of its 16 rows, .* leave such rows out with --on-bad-rows skip .*--force"
+    with pytest.raises(InputError, match=message):
+        embed_file(source, tmp_path / out, static)
+    assert static.seen == []
+    report = embed_file(source, tmp_path / out, static, on_bad_rows="skip")
+    assert (report.rows, report.resumed, report.skipped) == (120, 47, 1)
+
+
+def test_force_starts_over_where_an_earlier_run_left_rows_out(
+    models: Path, tmp_path: Path, small_windows: None, static: Counting
+) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", [*TEXTS[:5], "xyzzy plugh", *TEXTS[5:]])
+    skip: dict[str, Any] = {"on_bad_rows": "skip", "force": True}
+    with pytest.raises(KeyboardInterrupt):
+        embed_file(source, tmp_path / "out", Interrupted(models / "static", 50), on_bad_rows="skip", cache=False)
+    with pytest.raises(KeyboardInterrupt):
+        embed_file(source, tmp_path / "out", Interrupted(models / "static", 30), cache=False, **skip)
+    assert len(list((tmp_path / "out").glob("part-*"))) > 3  # what fits is gone on with
+    with pytest.raises(InputError, match="the text of id 't5' has no token that the encoder knows"):
+        embed_file(source, tmp_path / "out", static, force=True)
+    assert not (tmp_path / "out" / "part-00000.parquet").exists()
+
+
 def test_a_complete_folder_stays_until_another_takes_its_place(
     models: Path, tmp_path: Path, small_windows: None, static: Counting
 ) -> None:
@@ -645,6 +676,16 @@ def test_a_text_of_unknown_words_has_no_vector(static: Counting, tmp_path: Path,
     assert "no token of it is known" in report.summary
     ids = pq.read_table(tmp_path / "out.parquet").column("id").to_pylist()
     assert ids == [f"t{i}" for i in range(42) if i != 20]
+
+
+def test_a_text_that_was_taken_from_something_is_told_by_its_row_there(static: Counting) -> None:
+    texts = ["xyzzy plugh", *TEXTS[:3]]
+    with pytest.raises(InputError, match=r"own\.jsonl: the text of row 7 \(counted from 0\) has no token"):
+        embed_named(texts, static, name="own.jsonl", numbers=[7, 9, 11, 20])
+    with pytest.warns(Vec2VecWarning, match=r"own\.jsonl: 1 of 4 .*the first: row 7 \(counted from 0\)"):
+        vectors, rows = embed_named(texts, static, name="own.jsonl", numbers=[7, 9, 11, 20], on_bad_rows="skip")
+    np.testing.assert_array_equal(vectors, encode(static.inner, TEXTS[:3]))
+    assert rows.tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize("out", ["out", "out.npy"])

@@ -8,8 +8,9 @@ import json
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,6 +39,7 @@ from vec2vec.vectors import (
 
 Labels = tuple[tuple[str, ...], ...]
 LABEL_SETS: dict[str, Mapping[str, str]] = {"tweet-topics": TOPICS}
+LABEL_FILE_COLUMNS = ("label", "name", "description")
 MOST_LABEL_BYTES = 64 * 2**20
 Value = TypeVar("Value")
 
@@ -244,7 +246,8 @@ def read_labels(labels: str | os.PathLike[str] | Mapping[str, str] | LabelSet) -
 
     Raises
     ------
-    InputError : no such file or set, an unreadable one, fewer than two labels, a label twice
+    InputError : no such file or set, an unreadable one, fewer than two labels, a label twice, a row with more fields
+        than the first line names, or other columns and none of descriptions
     """
     if isinstance(labels, LabelSet):
         return labels
@@ -311,10 +314,38 @@ def _label_pairs(path: Path, text: str) -> list[tuple[str, str]]:
     if suffix == ".jsonl":
         rows = [json.loads(line) for line in text.split("\n") if line.strip()]
     elif suffix in (".csv", ".tsv"):
-        rows = list(csv.DictReader(io.StringIO(text), delimiter="\t" if suffix == ".tsv" else ","))
+        rows = _separated_rows(path, text, "\t" if suffix == ".tsv" else ",")
     else:
         raise InputError(f"{path}: labels are read from .json, .jsonl, .csv, .tsv and .txt")
-    return [_label_row(path, i, row) for i, row in enumerate(rows)]
+    pairs = [_label_row(path, i, row) for i, row in enumerate(rows)]
+    _refuse_undescribed(path, dict.fromkeys(column for row in rows for column in row))
+    return pairs
+
+
+def _separated_rows(path: Path, text: str, delimiter: str) -> list[dict[str, str]]:
+    """The rows of a .csv or .tsv, by the columns that its first line names; a short row is blank in the last."""
+    lines = _separated_lines(text, delimiter)
+    _, header = next(lines, (0, []))
+    names = [name.strip() for name in header]
+    rows = []
+    for number, fields in lines:
+        if len(fields) > len(names):
+            raise InputError(
+                f"{path}: line {number}: has {len(fields)} fields, and the first line {len(names)}: quote the "
+                'description, as in sport,"football, tennis"'
+            )
+        rows.append(dict(zip_longest(names, fields, fillvalue="")))
+    return rows
+
+
+def _separated_lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The fields of each row that is not blank, and the number of its first line, from 1; csv.Error if it is broken."""
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
+    number = 1
+    for fields in reader:
+        if fields:
+            yield number, fields
+        number = reader.line_num + 1
 
 
 def _label_row(path: Path, number: int, row: object) -> tuple[str, str]:
@@ -323,6 +354,16 @@ def _label_row(path: Path, number: int, row: object) -> tuple[str, str]:
         if isinstance(name, str | int) and not isinstance(name, bool):
             return str(name), str(row.get("description") or "")
     raise InputError(f"{path}: row {number} (counted from 0) has no 'label' (or 'name')")
+
+
+def _refuse_undescribed(path: Path, columns: Collection[str]) -> None:
+    """Raises InputError for columns of which none is 'description', and others may be meant to be it."""
+    unread = [column for column in columns if column not in LABEL_FILE_COLUMNS]
+    if unread and "description" not in columns:
+        raise InputError(
+            f"{path}: has no column 'description', and nothing reads {listed(unread)}: name the column of the "
+            "descriptions 'description', or leave out what is none"
+        )
 
 
 def _reservoir(records: Iterable[Record], rows: int, seed: int) -> list[Record]:

@@ -17,8 +17,8 @@ from vec2vec.audit.inversion.judge import EndpointJudge
 from vec2vec.audit.inversion.lm import LanguageModel
 from vec2vec.audit.inversion.published import PREFIX, PublishedInverter
 from vec2vec.audit.inversion.section import Tools
-from vec2vec.audit.inversion.training import TrainingStep, train_inverter
-from vec2vec.audit.inversion.vocabulary import find_tokenizer
+from vec2vec.audit.inversion.training import LEAST_TEXTS, TrainingStep, train_inverter
+from vec2vec.audit.inversion.vocabulary import cut_as_seen, find_tokenizer
 from vec2vec.audit.settings import AuditSettings
 from vec2vec.encoders import Encoder, encode
 from vec2vec.encoders.base import require
@@ -85,6 +85,13 @@ class Known:
         return out
 
 
+def check_training(encoder: Encoder, texts: Sequence[str]) -> None:
+    """Raises InputError where no inverter can be trained on the texts of an encoder: before they are embedded."""
+    if len(texts) < LEAST_TEXTS:
+        raise InputError(f"{len(texts)} texts are too few to train an inverter on; at least {LEAST_TEXTS} are needed")
+    find_tokenizer(encoder)
+
+
 def _now_and_then(say: Say) -> Callable[[TrainingStep], None]:
     """A line a minute on the training of an inverter."""
     last = 0.0
@@ -131,6 +138,7 @@ class Words:
             raise InputError("to recover texts, give the known encoder and a reference of texts, or leave it (none)")
         if truth is not None and truth.texts is not None:
             require("sacrebleu.metrics", "inversion", "a measure of texts")
+            cut_as_seen(known.encoder, ())  # as the true texts will be: it may need a tokenizer
         _, _, judge = self._helpers  # they are loaded here
         unused = "names" if self.names is not None else "judge" if self.judge is not None else None
         if unused is not None and (truth is None or truth.texts is None):
@@ -140,7 +148,7 @@ class Words:
         if judge is not None:
             judge.check()
         if self.inverter == "train":
-            find_tokenizer(known.encoder)
+            check_training(known.encoder, reference.texts)
         elif (published := self._published) is not None:
             published.check(known.embed_again, reference.texts)
         elif self.inverter != "nearest":

@@ -136,7 +136,7 @@ def audit(
     authority = _scope(scope)
     check_report()
     if judge is not None:
-        warn(f"the true texts will be sent to {judge.partition('::')[0]}")
+        warn(f"the true texts will be sent to {_judge_url(judge)}")
     with fit_progress() as progress:
         found = run(
             leak,
@@ -182,6 +182,18 @@ def finish(found: Audit, out: Path, *, reveal: bool = False, force: bool = False
         typer.echo(f"  {words}")
     paths = write_report(found, out, reveal=reveal, force=force)
     typer.echo(f"report: {paths[0]}")
+
+
+def _judge_url(endpoint: str) -> str:
+    """Where a judge is asked; ConfigError for one that cannot be, which never repeats a password."""
+    from vec2vec.audit.inversion.judge import KEY_VARIABLE, EndpointJudge
+
+    if "@" in endpoint.partition("::")[0]:
+        raise ConfigError(
+            f"the URL of --judge has an '@' in it, as after a user or password: leave them out, and give a key in "
+            f"{KEY_VARIABLE}; in a path, write it as %40"
+        )
+    return EndpointJudge(endpoint).url
 
 
 def _scope(scope: str | None) -> str:

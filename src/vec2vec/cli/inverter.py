@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vec2vec.audit.inversion import Inverter, TrainingStep
+    from vec2vec.datasets import Record
     from vec2vec.encoders import Encoder
 
 EXAMPLES = """[bold]Examples[/bold]
@@ -58,7 +59,7 @@ def train(
     from vec2vec.align import limited_threads
     from vec2vec.audit.inversion import InverterSettings, train_inverter
     from vec2vec.audit.inversion.inverter import check_inverter_folder
-    from vec2vec.audit.known import Known
+    from vec2vec.audit.known import Known, check_training
     from vec2vec.datasets import open_corpus
     from vec2vec.encoders import get_encoder
     from vec2vec.settings import make_settings
@@ -66,13 +67,14 @@ def train(
     make_settings(InverterSettings, {"minutes": minutes, "steps": steps, "seed": seed} | options, owner="an inverter")
     out = out.expanduser().resolve()
     check_inverter_folder(out, force=force)
-    corpus = open_corpus(texts, on_bad_rows=on_bad_rows.value)
-    found = list(dict.fromkeys(record.text for record in corpus.records()))
+    numbers = _first_rows(open_corpus(texts, id_column="", on_bad_rows=on_bad_rows.value).records())
+    found = list(numbers)
     given = {} if max_tokens is None else {"max_tokens": max_tokens}
     made = get_encoder(encoder, threads=threads, device=device.value, **given)
+    check_training(made, found)
     say(f"embedding {len(found):,} texts with {made.identity.encoder}")
     known = Known(made.identity.encoder, made.width, made, cache=not no_cache)
-    vectors, rows = known.embed(found, texts, on_bad_rows=on_bad_rows.value)
+    vectors, rows = known.embed(found, texts, list(numbers.values()), on_bad_rows.value)
     found = [found[i] for i in rows]
     checkpoint = out.with_name(f".{out.name}.training.safetensors")
     with limited_threads(threads), _kept_on_interruption():
@@ -161,6 +163,17 @@ def invert(
             tree = {"row": row, "text": hypotheses[0].text, "score": round(hypotheses[0].score, 4)}
             stream.write(json.dumps(tree, ensure_ascii=False).encode() + b"\n")
     say(f"{len(found):,} texts written to {out}")
+
+
+def _first_rows(records: Iterable[Record]) -> dict[str, int]:
+    """Each text once, with the number of the first row that has it, from 0.
+
+    The rows of a hub dataset are numbered split by split: there it is the place among all texts read.
+    """
+    found: dict[str, int] = {}
+    for place, record in enumerate(records):
+        found.setdefault(record.text, int(record.id) if record.id.isdecimal() else place)
+    return found
 
 
 def _encoder_of(inverter: Inverter, given: str | None, threads: int | None) -> Encoder:

@@ -66,7 +66,8 @@ def read_beir(folder: str | Path, split: str = "test") -> SearchSet:
 
     Raises
     ------
-    InputError : a file that is missing or damaged, a judgement of an unknown text, or no judgement at all
+    InputError : a file that is missing or damaged, an id that stands twice, a judgement of an unknown text, or no
+        judgement at all
     """
     place = Path(folder).expanduser()
     documents = _texts(place / "corpus.jsonl", title=True)
@@ -94,15 +95,19 @@ def read_beir(folder: str | Path, split: str = "test") -> SearchSet:
 
 
 def _texts(path: Path, *, title: bool) -> dict[str, str]:
+    """The texts by their ids, in order."""
     source = open_file(path)
-    found = {}
+    found: dict[str, str] = {}
     for row in _rows(source, ("_id", "text")):
         text = str(row.values["text"]).strip()
         if title and row.values.get("title"):
             text = f"{str(row.values['title']).strip()} {text}".strip()
         if not text:
             raise InputError(f"{path}: {row.where}: the text is empty")
-        found[str(row.values["_id"])] = text
+        name = str(row.values["_id"])
+        if name in found:
+            raise InputError(f"{path}: {row.where}: its _id {name!r} stands in an earlier row; leave out either")
+        found[name] = text
     return found
 
 

@@ -20,7 +20,7 @@ from vec2vec.encoders.base import Encoder, Identity, ItemsError, make_options
 from vec2vec.encoders.cache import VectorCache, item_key, open_cache
 from vec2vec.encoders.inputs import InMemory, OnBadRows, Records, as_item, open_texts
 from vec2vec.errors import ConfigError, InputError, OutputError, Vec2VecWarning
-from vec2vec.vectors import Float32, Int64
+from vec2vec.vectors import SKIP, SKIP_OR_REPAIR, Float32, Int64
 
 if TYPE_CHECKING:
     from vec2vec.encoders.shards import Part, Parts
@@ -127,12 +127,12 @@ def embed_named(
 ) -> tuple[Float32, Int64]:
     """(k, d) float32 and (k,): the vectors of the texts that have one, and which they are, by position.
 
-    As `embed`, of texts that were taken from something: errors and warnings call it `name`, and a text by its number
-    in it, which is its position where none are given.
+    As `embed`, of texts that were taken from something: errors and warnings call it `name`, and a text by the number
+    of its row in it, which is its position where none are given.
     """
     numbers = range(len(texts)) if numbers is None else numbers
     source = InMemory(texts, on_bad_rows, name, numbers)
-    vectors, ids = _embedded(source, False, len(texts), encoder, on_bad_rows, cache, None)
+    vectors, ids = _embedded(source, False, len(texts), encoder, on_bad_rows, cache, None, numbered=True)
     positions = {str(number): i for i, number in enumerate(numbers)}
     return vectors, np.array([positions[one] for one in ids], np.int64)
 
@@ -145,13 +145,15 @@ def _embedded(
     on_bad_rows: OnBadRows,
     cache: bool,
     progress: ProgressCallback | None,
+    *,
+    numbered: bool = False,
 ) -> tuple[Float32, list[str]]:
-    """The vectors of all records that have one, and the ids of these."""
+    """The vectors of all records that have one, and the ids of these; `numbered`: their ids are numbers of rows."""
     tally = Tally()
     found: list[Float32] = []
     ids: list[str] = []
     with open_cache(encoder.identity, keep=cache) as store:
-        run = _Run(encoder, store, source.name, on_bad_rows, images, total, progress, tally)
+        run = _Run(encoder, store, source.name, on_bad_rows, images, total, progress, tally, numbered=numbered)
         for window in _windows(source.records(tally), WINDOW):
             kept, vectors = run.vectors(window)
             found.append(vectors)
@@ -194,8 +196,8 @@ def embed_file(
     ------
     OutputError : `out` exists, is the input or has it in it, cannot be written, was begun with other settings, or is
         being made by another run
-    InputError : a bad row under on_bad_rows="error", records that are not those it was begun with, a key that `out`
-        cannot have, or what `get_encoder` raises
+    InputError : a bad row under on_bad_rows="error", or one that an earlier run left out, records that are not those
+        it was begun with, a key that `out` cannot have, or what `get_encoder` raises
     """
     from vec2vec.encoders.shards import Parts, empty_parts, records_digest, remove_parts
     from vec2vec.stores.atomic import alone_in, writing
@@ -211,7 +213,7 @@ def embed_file(
         fresh = not target.parts.exists()
         target.parts.mkdir(exist_ok=True)
     with alone_in(target.parts):
-        if force and target.stale(made.identity, source, images):
+        if force and target.stale(made.identity, source, images, on_bad_rows):
             empty_parts(target.parts)
         parts = Parts(target.parts, made.identity, foreign="choose another --out")
         tally = Tally()
@@ -256,6 +258,8 @@ class _Run:
         total: int | None,
         progress: ProgressCallback | None,
         tally: Tally,
+        *,
+        numbered: bool = False,
     ) -> None:
         self.encoder = encoder
         self.cache = cache
@@ -265,6 +269,7 @@ class _Run:
         self.total = total
         self.progress = progress
         self.tally = tally
+        self.numbered = numbered  # the ids of records are numbers of rows
         self.before = 0  # records that an earlier run did
         self.records = 0
         self.embedded = 0
@@ -291,7 +296,7 @@ class _Run:
                 done += len(positions)
                 self._show(done)
         except ItemsError as error:
-            raise InputError(f"{self.name}: from id {window[missing[error.first]].id!r} on: {error}") from error
+            raise InputError(f"{self.name}: from {self._where(window[missing[error.first]])} on: {error}") from error
         place = {keys[i]: row for row, i in enumerate(missing)}
         out = np.stack([fresh[place[key]] if key in place else known[key] for key in keys])
         self.records += len(window)
@@ -313,8 +318,8 @@ class _Run:
         bad = np.flatnonzero(~np.isfinite(vectors).all(1))
         if len(bad):
             raise InputError(
-                f"{self.name}: the encoder gave no finite vector for id {records[bad[0]].id!r}; if it computes in 16 "
-                "bits, try --dtype float32"
+                f"{self.name}: the encoder gave no finite vector for {self._where(records[bad[0]])}; if it computes in "
+                "16 bits, try --dtype float32"
             )
 
     def _drop_zeros(self, window: Sequence[Record], vectors: Float32) -> tuple[Sequence[Record], Float32]:
@@ -325,11 +330,14 @@ class _Run:
         first = window[int(np.flatnonzero(~good)[0])]
         if self.on_bad_rows == "error":
             raise InputError(
-                f"{self.name}: the text of id {first.id!r} has no token that the encoder knows, so that its vector is "
-                "zero; repair it, or leave such rows out with --on-bad-rows skip (on_bad_rows='skip' in Python)"
+                f"{self.name}: the text of {self._where(first)} has no token that the encoder knows, so that its "
+                f"vector is zero; {SKIP_OR_REPAIR}"
             )
-        self.count_zeros(int((~good).sum()), f"id {first.id!r}")
+        self.count_zeros(int((~good).sum()), self._where(first))
         return [record for record, fine in zip(window, good, strict=True) if fine], vectors[good]
+
+    def _where(self, record: Record) -> str:
+        return f"row {record.id} (counted from 0)" if self.numbered else f"id {record.id!r}"
 
     def count_zeros(self, rows: int, where: str) -> None:
         """Count rows that were left out because their vector is zero."""
@@ -416,13 +424,15 @@ class _Target:
         if {self.path.resolve(), self.parts.resolve()} & set(given.resolve().parents):
             raise OutputError(f"{self.path}: has the input in it; choose another name for the output")
 
-    def stale(self, identity: Identity, source: Records, images: bool) -> bool:
-        """Whether parts that are there cannot be gone on with: they are of other settings or texts, or damaged."""
+    def stale(self, identity: Identity, source: Records, images: bool, on_bad_rows: OnBadRows) -> bool:
+        """Whether parts that are there cannot be gone on with: of other settings or texts, damaged, or lacking rows."""
         from vec2vec.encoders.shards import Parts
 
         try:
             parts = Parts(self.parts, identity, foreign="choose another --out")
         except (OutputError, InputError):
+            return True
+        if on_bad_rows == "error" and _short_part(parts) is not None:
             return True
         return _other_part(source.records(), parts, images) is not None
 
@@ -510,13 +520,30 @@ def _other_part(records: Iterator[Record], parts: Parts, images: bool) -> Part |
     return None
 
 
+def _short_part(parts: Parts) -> Part | None:
+    """The first part that rows were left out of, since their vectors were zero."""
+    return next((part for part in parts.parts if part.rows < part.records), None)
+
+
 def _skip(records: Iterator[Record], parts: Parts, run: _Run) -> int:
-    """Pass over the records that parts exist of, and see that they are the same; how many rows those parts have."""
+    """Pass over the records that parts exist of, and see that they are the same; how many rows those parts have.
+
+    Raises
+    ------
+    InputError : a part is of other records, or, under on_bad_rows="error", lacks some of them
+    """
     other = _other_part(records, parts, run.images)
     if other is not None:
         raise InputError(
             f"{run.name}: its texts, labels or splits are not those that {other.path} was made from; choose another "
             "--out, or start over with --force (force=True)"
+        )
+    short = _short_part(parts)
+    if short is not None and run.on_bad_rows == "error":
+        raise InputError(
+            f"{run.name}: {short.path} lacks {short.records - short.rows:,} of its {short.records:,} rows, which an "
+            f"earlier run left out, since the encoder knows no token of them; {SKIP}, or start over with --force "
+            "(force=True)"
         )
     for part in parts.parts:
         run.before += part.records

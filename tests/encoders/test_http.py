@@ -245,6 +245,7 @@ def test_the_key_is_in_no_error_and_no_record(endpoint: Endpoint, key: str, capl
         ("openai:m", {}, "https://api.openai.com/v1 needs a key: set the environment variable OPENAI_API_KEY"),
         ("m", {"base_url": "http://localhost:1/v1", "key_variable": "NO_SUCH"}, "needs a key: .* NO_SUCH"),
         ("m", {"base_url": "http://user:pass@localhost/v1"}, "user or password"),
+        ("m", {"base_url": "ftp://user:pass@localhost/a b"}, "user or password"),
         ("m", {"base_url": "http://localhost/v1?key=1"}, "no '\\?'"),
         ("m", {"base_url": "localhost:8000"}, "is no base URL"),
         ("m", {"base_url": "http://localhost:x/v1"}, "malformed"),

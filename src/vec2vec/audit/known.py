@@ -17,8 +17,8 @@ from vec2vec.audit.inversion.judge import EndpointJudge
 from vec2vec.audit.inversion.lm import LanguageModel
 from vec2vec.audit.inversion.published import PREFIX, PublishedInverter
 from vec2vec.audit.inversion.section import Tools
-from vec2vec.audit.inversion.training import LEAST_TEXTS, TrainingStep, train_inverter
-from vec2vec.audit.inversion.vocabulary import cut_as_seen, find_tokenizer
+from vec2vec.audit.inversion.training import TrainingStep, check_training, train_inverter
+from vec2vec.audit.inversion.vocabulary import cut_as_seen
 from vec2vec.audit.settings import AuditSettings
 from vec2vec.encoders import Encoder, encode
 from vec2vec.encoders.base import require
@@ -83,13 +83,6 @@ class Known:
         if filled:
             out[filled] = encode(self.encoder, [texts[i] for i in filled])
         return out
-
-
-def check_training(encoder: Encoder, texts: Sequence[str]) -> None:
-    """Raises InputError where no inverter can be trained on the texts of an encoder: before they are embedded."""
-    if len(texts) < LEAST_TEXTS:
-        raise InputError(f"{len(texts)} texts are too few to train an inverter on; at least {LEAST_TEXTS} are needed")
-    find_tokenizer(encoder)
 
 
 def _now_and_then(say: Say) -> Callable[[TrainingStep], None]:

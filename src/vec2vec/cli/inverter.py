@@ -59,7 +59,8 @@ def train(
     from vec2vec.align import limited_threads
     from vec2vec.audit.inversion import InverterSettings, train_inverter
     from vec2vec.audit.inversion.inverter import check_inverter_folder
-    from vec2vec.audit.known import Known, check_training
+    from vec2vec.audit.inversion.training import check_training
+    from vec2vec.audit.known import Known
     from vec2vec.datasets import open_corpus
     from vec2vec.encoders import get_encoder
     from vec2vec.settings import make_settings

@@ -277,12 +277,12 @@ def check_url(base_url: str) -> str:
         (host or "").encode("idna")
     except ValueError as error:
         raise ConfigError(f"the base URL of an endpoint is malformed: {one_line(error)}") from error
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError("the base URL has a user or password in it; leave it out, and name --key-variable instead")
     if not parts.path.isascii() or re.search(r"[\s\x00-\x1f\x7f]", base_url.strip()):
         raise ConfigError(f"{base_url!r} has spaces or letters that no URL can have; write them as %20 and the like")
     if parts.scheme not in ("http", "https") or not host:
         raise ConfigError(f"{base_url!r} is no base URL of an endpoint; write it as https://HOST/v1")
-    if parts.username is not None or parts.password is not None:
-        raise ConfigError("the base URL has a user or password in it; leave it out, and name --key-variable instead")
     if parts.query or parts.fragment:
         raise ConfigError("the base URL of an endpoint has no '?' or '#'; write it as https://HOST/v1")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/embeddings')}"

@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -33,6 +33,9 @@ from vec2vec.errors import ArtifactError, DivergenceError, InputError
 from vec2vec.settings import make_settings
 from vec2vec.stores import atomic_file
 from vec2vec.vectors import Float32, Int64
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 LEAST_TEXTS = 20
 IGNORED = -100
@@ -75,6 +78,25 @@ class TrainingStep(BaseModel):
 Progress = Callable[[TrainingStep], None]
 
 
+def check_training(encoder: Encoder, texts: Sequence[str]) -> tuple[Tokenizer, int]:
+    """The tokenizer of an encoder and how many tokens of a text it sees: asked before any text is embedded.
+
+    Raises
+    ------
+    InputError : no inverter can be trained on these texts by this encoder
+    """
+    if len(texts) < LEAST_TEXTS:
+        raise InputError(f"{len(texts)} texts are too few to train an inverter on; at least {LEAST_TEXTS} are needed")
+    tokenizer = find_tokenizer(encoder)
+    tokens = content_tokens(tokenizer, encoder.identity)
+    if not tokens:
+        raise InputError(
+            f"{encoder.identity.encoder}: cut at {encoder.identity.max_tokens} tokens, it sees nothing of a text; give "
+            "it a higher --max-tokens (max_tokens=)"
+        )
+    return tokenizer, tokens
+
+
 def train_inverter(
     texts: Sequence[str],
     vectors: Float32,
@@ -110,15 +132,7 @@ def train_inverter(
     chosen = make_settings(InverterSettings, settings, owner="an inverter")
     if len(texts) != len(vectors):
         raise InputError(f"there are {len(texts):,} texts and {len(vectors):,} vectors: they must be row-aligned")
-    if len(texts) < LEAST_TEXTS:
-        raise InputError(f"{len(texts)} texts are too few to train an inverter on; at least {LEAST_TEXTS} are needed")
-    tokenizer = find_tokenizer(encoder)
-    tokens = content_tokens(tokenizer, encoder.identity)
-    if not tokens:
-        raise InputError(
-            f"{encoder.identity.encoder}: cut at {encoder.identity.max_tokens} tokens, it sees nothing of a text; give "
-            "it a higher --max-tokens (max_tokens=)"
-        )
+    tokenizer, tokens = check_training(encoder, texts)
     vocabulary = Vocabulary.of(tokenizer, texts, tokens, chosen.least_count)
     config = NetworkConfig(
         vector_width=vectors.shape[1],

@@ -527,6 +527,16 @@ def test_an_output_whose_name_is_not_utf8(tmp_path: Path, static: Counting, name
     assert open_source(out).rows == 120
 
 
+def test_what_is_said_of_rows_of_an_output_that_is_replaced_goes_with_it(tmp_path: Path, static: Counting) -> None:
+    source, out = write_jsonl(tmp_path / "in.jsonl"), tmp_path / "out.parquet"
+    skipped = tmp_path / "out.parquet.skipped.jsonl"
+    skipped.write_text("{}")
+    with pytest.raises(OutputError, match=r"out\.parquet\.skipped\.jsonl: exists already"):
+        embed_file(source, out, static)
+    embed_file(source, out, static, force=True)
+    assert not skipped.exists()
+
+
 def test_an_output_that_exists(tmp_path: Path, static: Counting) -> None:
     source = write_jsonl(tmp_path / "in.jsonl")
     (tmp_path / "out.npy").write_text("mine")

@@ -391,9 +391,11 @@ class _Target:
         from vec2vec.encoders.shards import check_parts
         from vec2vec.stores import check_output, open_sink, parse_uri
         from vec2vec.stores.atomic import check_replaceable, writing
+        from vec2vec.streaming import sidecar_path
 
         if not self.is_folder:
             open_sink(self.uri, width=1, force=force)
+            check_output(sidecar_path(self.uri), force=force)
             key = parse_uri(self.uri).key
             if self.path.suffix.lower() in COLUMN_SUFFIXES and key in COLUMNS:
                 raise InputError(f"{self.path}: has another column named '{key}'; choose another key for the vectors")
@@ -441,6 +443,7 @@ class _Target:
         from vec2vec.encoders.shards import check_parts, embedding_metadata, remove_parts
         from vec2vec.stores import atomic_file, open_sink
         from vec2vec.stores.atomic import take_place, writing
+        from vec2vec.streaming import sidecar_path
         from vec2vec.vectors import VectorBatch
 
         if self.is_folder:
@@ -466,6 +469,7 @@ class _Target:
                 tree = json.loads(next(iter(metadata.values())))
                 stream.write(json.dumps(tree | {"rows": start}, indent=2).encode() + b"\n")
                 stream.flush()  # a full disk shows now, before the output takes its place
+        sidecar_path(self.uri).unlink(missing_ok=True)  # rows that a translation skipped, which was replaced
         remove_parts(self.parts)
 
 

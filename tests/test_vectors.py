@@ -86,6 +86,13 @@ def test_the_id_of_a_json_column_is_decoded() -> None:
     assert [row.id for row in gate.bad] == ["seven", 8]
 
 
+def test_an_id_is_found_beside_columns_of_which_no_rows_can_be_taken() -> None:
+    gate = Gate("a", on_bad_rows="keep")
+    table = pa.table({"text": pa.array(["p", "q"], pa.string_view()), "id": ["x", "y"]})
+    gate.check(batch([GOOD, [0, 0]], columns=table))
+    assert [row.id for row in gate.bad] == ["y"]
+
+
 def test_keep_lets_rows_pass_and_counts_them() -> None:
     gate = Gate("a", on_bad_rows="keep")
     given = batch([[0, 0], [NAN, 1], GOOD])

@@ -339,7 +339,7 @@ def _drop(batch: VectorBatch, reasons: Mapping[int, str]) -> VectorBatch:
 
 
 def _ids(batch: VectorBatch, positions: list[int]) -> dict[int, Any]:
-    """The ids at these positions, by the first column that is named like one; what is not UTF-8 is shown as `\\xe9`."""
+    """The ids at these positions, by the first column that is named like one; what Python cannot hold, as strings."""
     table = batch.columns
     if table is None:
         return {}
@@ -347,13 +347,23 @@ def _ids(batch: VectorBatch, positions: list[int]) -> dict[int, Any]:
     names += [name for name in table.column_names if name.endswith("_id")]
     if not names:
         return {}
-    taken = replace(batch, rows=batch.rows[positions], columns=table.take(positions))
+    columns = table.select(names[:1]).take(positions)
     try:
-        values = taken.column(names[0])
+        values = replace(batch, rows=batch.rows[positions], columns=columns).column(names[0])
     except InputError:
-        held = table.column(names[0]).take(positions).cast("binary").to_pylist()
-        values = [value and value.decode(errors="backslashreplace") for value in held]
+        values = _as_strings(columns.column(0))
     return dict(zip(positions, values, strict=True))
+
+
+def _as_strings(column: Any) -> list[str | None]:
+    """A column of pyarrow as strings, what is not UTF-8 shown as `\\xe9`; None for all where pyarrow has no strings."""
+    import pyarrow as pa
+
+    try:
+        held = column.cast(pa.string()).cast(pa.binary()).to_pylist()
+    except pa.ArrowException:
+        return [None] * len(column)
+    return [value and value.decode(errors="backslashreplace") for value in held]
 
 
 def without_nanoseconds(column: Any) -> Any:

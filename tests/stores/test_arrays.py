@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
+import tempfile
 import warnings
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from vec2vec.errors import InputError, Vec2VecWarning
+from vec2vec.errors import InputError, OutputError, Vec2VecWarning
 from vec2vec.stores import open_sink, open_source
 from vec2vec.stores.arrays import npy_header
 from vec2vec.stores.atomic import to_bfloat16
@@ -292,3 +295,36 @@ def test_keys_that_no_file_can_have(tmp_path: Path, uri: str) -> None:
     with pytest.raises(InputError, match="choose another key"):
         open_sink(f"{tmp_path}/{uri}", width=3)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_array_named_as_the_metadata_of_safetensors(tmp_path: Path) -> None:
+    np.savez(tmp_path / "in.npz", v=vectors(), __metadata__=np.arange(30))
+    out = tmp_path / "out.safetensors"
+    with pytest.warns(Vec2VecWarning, match="cannot hold '__metadata__' of the input"):
+        copy(f"{tmp_path}/in.npz::v", out)
+    np.testing.assert_array_equal(safetensors.numpy.load_file(out)["v"], vectors())
+    np.savez(tmp_path / "in.npz", __metadata__=vectors())
+    with pytest.raises(
+        InputError, match=r"none\.safetensors: nothing in it can be called '__metadata__'; choose another"
+    ):
+        copy(tmp_path / "in.npz", tmp_path / "none.safetensors")
+    assert not (tmp_path / "none.safetensors").exists()
+
+
+def test_npz_needs_room_for_its_vectors_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    open_sink(tmp_path / "x.npy", width=5, rows=50)
+    open_sink(tmp_path / "x.npz", width=5, rows=25)
+    with pytest.raises(OutputError, match="the disk has"):
+        open_sink(tmp_path / "x.npz", width=5, rows=26)
+
+
+def test_npz_collects_its_vectors_where_the_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link.npz").symlink_to(tmp_path / "elsewhere" / "x.npz")
+    folders = []
+    real = tempfile.TemporaryFile
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda dir: folders.append(dir) or real(dir=dir))
+    with open_sink(tmp_path / "link.npz", width=4) as sink:
+        sink.write(VectorBatch(vectors(), np.arange(30)))
+    assert folders == [tmp_path / "elsewhere"]

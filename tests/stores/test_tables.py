@@ -341,6 +341,50 @@ def test_parquet_strings_that_are_not_utf8(tmp_path: Path, encoded: bool) -> Non
         copy(tmp_path / "in.parquet", tmp_path / "out.jsonl")
 
 
+def test_parquet_of_views(tmp_path: Path) -> None:
+    """Strings and bytes in a layout of which pyarrow can take no rows, alone and nested."""
+    plain = {
+        "id": pa.array(["a", None, "c"]),
+        "blob": pa.array([b"\x00", b"", None]),
+        "tags": pa.array([["p"], [], None]),
+        "pair": pa.array([["p"], ["q"], None], pa.list_(pa.string(), 1)),
+        "long": pa.array([["p"], [], None], pa.large_list(pa.string())),
+        "meta": pa.array([{"x": "p"}, None, {"x": None}]),
+        "map": pa.array([[("p", b"q")], None, []], pa.map_(pa.string(), pa.binary())),
+    }
+    views = {
+        "id": pa.string_view(),
+        "blob": pa.binary_view(),
+        "tags": pa.list_(pa.string_view()),
+        "pair": pa.list_(pa.string_view(), 1),
+        "long": pa.large_list(pa.string_view()),
+        "meta": pa.struct([("x", pa.string_view())]),
+        "map": pa.map_(pa.string_view(), pa.binary_view()),
+    }
+    viewed = pa.table({name: pa.array(column.to_pylist(), views[name]) for name, column in plain.items()})
+    viewed = viewed.replace_schema_metadata({"about": "a test"})
+    vectors = pa.array([[1.0, 2.0], [3.0, 4.0], [0.0, 0.0]])
+    pq.write_table(viewed.append_column("v", vectors), tmp_path / "in.parquet")
+    gate = copy(f"{tmp_path}/in.parquet::v", tmp_path / "out.parquet")
+    assert [(bad.row, bad.id) for bad in gate.bad] == [(2, "c")]
+    written = pq.read_table(tmp_path / "out.parquet")
+    assert written.drop_columns("v").equals(pa.table(plain).slice(0, 2))
+    assert written.schema.metadata == {b"about": b"a test"}
+
+
+LATE = pa.array([0, 9_223_371_331_200_000_000], pa.timestamp("us"))
+
+
+@pytest.mark.parametrize(
+    ("ids", "shown"),
+    [(LATE, "<value out of range: 9223371331200000000>"), (pa.ListArray.from_arrays(pa.array([0, 1, 2]), LATE), None)],
+)
+def test_parquet_id_beyond_python(tmp_path: Path, ids: pa.Array, shown: str | None) -> None:
+    pq.write_table(pa.table({"id": ids, "v": [[1.0], [0.0]]}), tmp_path / "in.parquet")
+    gate = copy(f"{tmp_path}/in.parquet::v", tmp_path / "out.parquet")
+    assert [(bad.row, bad.id) for bad in gate.bad] == [(1, shown)]
+
+
 def test_jsonl_to_parquet(tmp_path: Path) -> None:
     write_lines(
         tmp_path / "in.jsonl",

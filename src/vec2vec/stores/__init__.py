@@ -38,7 +38,6 @@ __all__ = [
 
 OutputDtype = Literal["float16", "float32", "float64", "bfloat16"]
 SUFFIXES = (".npy", ".npz", ".parquet", ".safetensors", ".jsonl")
-RESERVED = {".safetensors": ("__metadata__",)}
 DTYPE_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
 
@@ -136,7 +135,7 @@ def open_sink(
     InputError : an unknown suffix, key or dtype
     """
     path, key = parse_uri(uri)
-    if key is not None and (not is_utf8(key) or key in RESERVED.get(path.suffix.lower(), ())):
+    if key is not None and not is_utf8(key):
         raise InputError(f"{path}: nothing in it can be called {key!r}; choose another key")
     if dtype not in DTYPE_BYTES:
         raise InputError(f"{path}: cannot write {dtype}; choose among {', '.join(DTYPE_BYTES)}")
@@ -161,6 +160,9 @@ def _format(path: Path) -> str:
 
 
 def _check_room(path: Path, due: int) -> None:
+    """Raises OutputError if the disk lacks room for `due` bytes of vectors; .npz collects them before it packs them."""
+    if _format(path) == "npz":
+        due *= 2
     free = shutil.disk_usage(followed(path).parent).free
     if due > free:
         raise OutputError(f"{path}: takes {due / 1e9:,.1f} GB, and the disk has {free / 1e9:,.1f} GB free")

@@ -47,6 +47,7 @@ def writing(path: Path) -> Iterator[None]:
 def check_output(path: Path, *, force: bool = False) -> None:
     """Raises OutputError if a file could not be put at `path`: before the work, not after it."""
     with writing(path):
+        _check_name(followed(path))
         if path.is_dir():
             raise OutputError(f"{path}: is a folder; name a file in it")
         if path.exists() and not path.is_file():
@@ -85,7 +86,8 @@ class AtomicFile:
     """A file beside `path` that takes its place on `commit`, synced to disk, and is removed by `abort`.
 
     Nothing is visible at `path` before the commit, and what stood there stays until then. Where `path` is a link, this
-    holds of the file that it points to, and the link stays. `stream` is seekable and readable.
+    holds of the file that it points to, and the link stays. The permissions are those of the file that is replaced,
+    from the start. `stream` is seekable and readable.
     """
 
     def __init__(self, path: Path, *, force: bool = False) -> None:
@@ -98,6 +100,8 @@ class AtomicFile:
             remove_leftovers(self.target.parent, glob.escape(self.target.name))
             self.stream: BinaryIO = open(self.temporary, "x+b")  # noqa: SIM115 - closed by commit or abort
             lock(self.stream)
+            if self.target.is_file():
+                shutil.copymode(self.target, self.temporary)
 
     def sync(self) -> None:
         """Bring what was written to the disk: what a full one does not hold shows here, not in the commit."""
@@ -178,12 +182,17 @@ def check_parent(path: Path) -> None:
 def check_replaceable(path: Path) -> None:
     """Raises OutputError if no folder could take the place of `path` (absolute): before the work, not after it."""
     check_parent(path)
-    if len(os.fsencode(_beside(path, "tmp").name)) > LONGEST_NAME:
-        raise OutputError(f"{path}: its name is too long; choose a shorter one")
+    _check_name(path)
     if os.path.ismount(path):
         raise OutputError(f"{path}: is where a file system is mounted, and cannot be replaced; name a folder in it")
     if same_file(path, os.curdir):
         raise OutputError(f"{path}: is the folder that this runs in, and cannot be replaced; name another one")
+
+
+def _check_name(path: Path) -> None:
+    """Raises OutputError if what is written beside `path`, until it takes its place, would have too long a name."""
+    if len(os.fsencode(_beside(path, "tmp").name)) > LONGEST_NAME:
+        raise OutputError(f"{path}: its name is too long; choose a shorter one")
 
 
 def take_place(temporary: Path, path: Path) -> None:

@@ -23,7 +23,7 @@ from vec2vec.stores.arrays import (
     npy_header,
     read_npy_header,
 )
-from vec2vec.stores.atomic import AtomicSink
+from vec2vec.stores.atomic import AtomicSink, followed
 from vec2vec.stores.base import SinkSpec, VectorSource, choose_key, reading
 from vec2vec.vectors import VectorBatch, is_numeric, one_line
 
@@ -73,7 +73,7 @@ class Sink(AtomicSink):
             raise InputError(f"{self.path}: the input has another array named '{self.key}'; choose another key")
 
     def _begin(self, stream: BinaryIO) -> None:
-        self._collected = tempfile.TemporaryFile(dir=self.path.parent)  # noqa: SIM115 - closed by _close
+        self._collected = tempfile.TemporaryFile(dir=followed(self.path).parent)  # noqa: SIM115 - closed by _close
 
     def _write(self, stream: BinaryIO, batch: VectorBatch) -> None:
         self._collected.write(as_bytes(self.encode(batch)))

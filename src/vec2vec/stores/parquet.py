@@ -36,6 +36,7 @@ from vec2vec.vectors import Float32, VectorBatch, as_float32, is_json_text, is_u
 DEFAULT_KEY = "vector"
 READ_BUFFER = 2**20  # without it a whole column chunk is read at once, often the whole file
 DTYPES = {"halffloat": "float16", "float": "float32", "double": "float64"}
+VIEWS = {"string_view": pa.string(), "binary_view": pa.binary()}
 EMBEDDING = b"vec2vec.embedding"  # of a schema, if `vec2vec embed` wrote it: the encoder's identity, as JSON
 # describes the columns for the `datasets` library, list lengths included, and would be wrong afterwards
 STALE_METADATA = b"huggingface"
@@ -62,7 +63,8 @@ class Source:
         self.path = path
         self.extra_arrays: dict[str, ArrayReader] = {}
         with open_parquet(path) as file:
-            self.schema = file.schema_arrow
+            read = file.schema_arrow
+            self.schema = pa.schema([_without_views(field) for field in read], metadata=read.metadata)
             self.rows = int(file.metadata.num_rows)
             self._group_rows = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
         names = self.schema.names
@@ -109,6 +111,8 @@ class Source:
                     vectors, faults = _to_vectors(read.column(self.key), self.width, start)
                     rest = table.remove_column(table.schema.get_field_index(self.key))
                     rows = np.arange(start, start + len(vectors), dtype=np.int64)
+                    if rest.num_columns and rest.schema.types != self.table_schema().types:
+                        rest = rest.cast(self.table_schema())
                     yield VectorBatch(vectors, rows, rest if rest.num_columns else None, faults)
                     start += len(vectors)
 
@@ -218,6 +222,24 @@ def open_parquet(path: Path) -> Iterator[Any]:
             yield file
     except (pa.ArrowException, UnicodeDecodeError) as error:  # names of columns are UTF-8
         raise InputError(f"{path}: is no parquet file, or a damaged one ({one_line(error)})") from error
+
+
+def _without_views(field: Any) -> Any:
+    """The field with plain strings and bytes in place of views, nested ones too: of views pyarrow can take no rows."""
+    kind = field.type
+    if str(kind) in VIEWS:
+        kind = VIEWS[str(kind)]
+    elif pa.types.is_struct(kind):
+        kind = pa.struct([_without_views(part) for part in kind])
+    elif pa.types.is_map(kind):
+        kind = pa.map_(_without_views(kind.key_field), _without_views(kind.item_field), kind.keys_sorted)
+    elif pa.types.is_fixed_size_list(kind):
+        kind = pa.list_(_without_views(kind.value_field), kind.list_size)
+    elif pa.types.is_list(kind):
+        kind = pa.list_(_without_views(kind.value_field))
+    elif pa.types.is_large_list(kind):
+        kind = pa.large_list(_without_views(kind.value_field))
+    return field.with_type(kind)
 
 
 def _is_list(kind: Any) -> bool:

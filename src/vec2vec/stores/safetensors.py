@@ -20,6 +20,7 @@ from vec2vec.stores.base import SinkSpec, VectorSource, choose_key, reading
 from vec2vec.vectors import VectorBatch, is_numeric, one_line
 
 DEFAULT_KEY = "vectors"
+METADATA = "__metadata__"  # its place in the header; no tensor can have this name
 NUMPY_DTYPES = {
     **{f"F{8 * n}": f"<f{n}" for n in (2, 4, 8)},
     **{f"I{8 * n}": f"<i{n}" for n in (1, 2, 4, 8)},
@@ -69,12 +70,14 @@ class Sink(AtomicSink):
         super().__init__(spec)
         like = spec.like
         self.key = spec.key or (like.key if like else None) or DEFAULT_KEY
+        if self.key == METADATA:
+            raise InputError(f"{self.path}: nothing in it can be called {METADATA!r}; choose another key")
         self._kept = np.zeros(like.rows if like else 0, dtype=bool)
         self._extra: dict[str, tuple[str, ArrayReader]] = {}
         kinds = {np.dtype(numpy): kind for kind, numpy in NUMPY_DTYPES.items() if kind != "BF16"}
         for name, reader in (like.extra_arrays if like else {}).items():
             kind = reader.kind if reader.kind in NUMPY_DTYPES else kinds.get(reader.dtype)
-            if kind is None:
+            if kind is None or name == METADATA:
                 self.leave_out([name])
             else:
                 self._extra[name] = (kind, reader)
@@ -101,7 +104,7 @@ class Sink(AtomicSink):
         stream.write(self._header(self.rows_written).ljust(self._room))
 
     def _header(self, rows: int) -> bytes:
-        header: dict[str, Any] = {"__metadata__": self._metadata} if self._metadata else {}
+        header: dict[str, Any] = {METADATA: self._metadata} if self._metadata else {}
         end = 0
         value_bytes = np.dtype(NUMPY_DTYPES[DTYPES[self.spec.dtype]]).itemsize
         tensors: list[tuple[str, str, tuple[int, ...], int]] = [
@@ -128,7 +131,7 @@ def _readers(path: Path) -> tuple[dict[str, MappedArray | _Opaque], dict[str, st
                 header = json.loads(stream.read(length))
     except SafetensorError as error:
         raise InputError(f"{path}: is no .safetensors file, or a damaged one ({one_line(error)})") from error
-    metadata = header.pop("__metadata__", None) or {}
+    metadata = header.pop(METADATA, None) or {}
     readers: dict[str, MappedArray | _Opaque] = {}
     for key, entry in header.items():
         kind, shape = entry["dtype"], tuple(entry["shape"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -209,6 +210,10 @@ def test_spaces_that_do_not_belong_together() -> None:
     ):
         with pytest.raises(InputError):
             Translator(spaces)
+    mean = a.preprocessor.mean
+    for wrong in (np.full_like(mean, np.nan), mean.astype(np.float64), mean[:, None]):
+        with pytest.raises(InputError, match="space 'a': its mean"):
+            Translator({"a": replace(a, preprocessor=replace(a.preprocessor, mean=wrong)), "b": b, "c": c})
     broken = network_from(
         a.network.config, WIDTHS, a.network.state_dict() | {"inputs.0.last.bias": torch.full((5,), torch.nan)}
     )

@@ -57,6 +57,14 @@ def test_invert_gives_the_shared_norm() -> None:
     np.testing.assert_allclose(np.linalg.norm(fitted.invert(fitted.apply(x)), axis=1), 7, rtol=1e-5)
 
 
+@pytest.mark.parametrize("norm", [1e-20, 1e20])
+def test_invert_gives_a_norm_whose_square_float32_cannot_hold(norm: float) -> None:
+    x = np.float32(norm) * unit(cloud())
+    fitted = Preprocessor.fit(x)
+    back = fitted.invert(fitted.apply(x)).astype(np.float64)
+    np.testing.assert_allclose(np.linalg.norm(back, axis=1), norm, rtol=1e-5)
+
+
 def test_a_row_at_the_mean_is_zero_not_an_error() -> None:
     fitted = Preprocessor.fit(cloud())
     np.testing.assert_array_equal(fitted.apply(fitted.mean[None]), 0)

@@ -159,9 +159,15 @@ def test_what_is_said_of_an_output_that_is_gone_is_not_left_beside_another(tmp_p
 
 def test_another_width_names_both(tmp_path: Path) -> None:
     np.save(tmp_path / "wide.npy", np.ones((2, 9), dtype=np.float32))
-    with pytest.raises(DimensionError, match=r"9.*4"):
+    with pytest.raises(DimensionError, match=r"wide.npy: the vectors have width 9, expected 4 for the space 'a'$"):
         translate_file(Doubling(), tmp_path / "wide.npy", tmp_path / "out.npy")
     assert not (tmp_path / "out.npy").exists()
+
+
+def test_the_width_of_the_other_direction_is_told(tmp_path: Path) -> None:
+    np.save(tmp_path / "b.npy", np.ones((2, 3), dtype=np.float32))
+    with pytest.raises(DimensionError, match=r"b.npy: .* 3, expected 4 .*'b' has that width: is it the other direct"):
+        translate_file(Doubling(), tmp_path / "b.npy", tmp_path / "out.npy")
 
 
 @pytest.mark.parametrize("label", ["uncertain", "not aligned"])

@@ -65,10 +65,7 @@ class Preprocessor:
         """Native vectors (n, d) to z (n, d) float32, centred, each row of norm 1 (a row at the mean itself: 0)."""
         x = self._checked(x)
         z: Float32 = np.subtract(x, self.mean, dtype=np.float32)
-        with np.errstate(over="ignore"):
-            length = np.linalg.norm(z, axis=1)
-        mend_norms(length, z)
-        z /= np.maximum(length, self.least)[:, None]
+        z /= self._lengths(z)
         return z
 
     def invert(self, z: Float32) -> Float32:
@@ -76,14 +73,20 @@ class Preprocessor:
         z = self._checked(z)
         x: Float32 = (self.mean + np.float32(self.radius) * z).astype(np.float32, copy=False)
         if self.norm is not None:
-            length = np.linalg.norm(x, axis=1, keepdims=True)
-            x *= np.float32(self.norm) / np.maximum(length, self.least)
+            x *= np.float32(self.norm) / self._lengths(x)
         return x
 
     @property
     def least(self) -> np.float32:
         """The length below which a vector counts as zero: far below the rounding of float32 at this radius."""
         return np.float32(max(1e-12 * self.radius, float(np.finfo(np.float32).tiny)))
+
+    def _lengths(self, x: Float32) -> Float32:
+        """The norms (n, 1) of rows (n, d), at least `least`; `mend_norms` scales down the rows that are too long."""
+        with np.errstate(over="ignore"):
+            length: Float32 = np.linalg.norm(x, axis=1)
+        mend_norms(length, x)
+        return np.maximum(length, self.least)[:, None]
 
     def _checked(self, x: Float32) -> Float32:
         x = np.asarray(x)

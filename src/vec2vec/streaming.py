@@ -94,10 +94,13 @@ def translate_file(
     """
     if batch_rows < 1:
         raise InputError(f"batch_rows is {batch_rows}; at least 1 is needed")
+    from vec2vec.translator import check_width
+
     started = time.perf_counter()
     source, target = translator.direction(source, target, reverse)
     warn_unless_aligned(translator)
     vectors = open_source(input)
+    check_width(translator, vectors.width, source, f"{vectors.uri}: the vectors")
     gate = Gate(vectors.uri, width=translator.width(source), on_bad_rows=on_bad_rows)
     sidecar, note = sidecar_path(output), _encoder_note(output)
     for said in (sidecar, note):  # of an output that is gone, or of the one that is replaced

@@ -104,8 +104,7 @@ class Translator:
         latent_width = next(iter(spaces.values())).latent_width
         self._network = _shared_network(spaces)
         for name, space in spaces.items():
-            if isinstance(space, Space):
-                _check_space(name, space, latent_width)
+            _check_space(name, space, latent_width)
         self._spaces: dict[str, Space | NetworkSpace] = dict(spaces)
         self._maps: dict[tuple[str, str], torch.Tensor] = {}
         self.verdict = verdict
@@ -351,7 +350,6 @@ class Translator:
         return self._maps[source, target]
 
     def _checked(self, x: npt.ArrayLike, space: str) -> npt.NDArray[Any]:
-        expected = self.width(space)
         refuse_mask(x, "the vectors")
         try:
             array = np.asarray(x)
@@ -362,12 +360,17 @@ class Translator:
             raise InputError(f"the vectors have shape {array.shape}, expected 2-D (rows, width){hint}")
         if not is_numeric(array.dtype):
             raise InputError(f"the vectors are {array.dtype}, expected float16, float32, float64 or integers")
-        width = array.shape[1]
-        if width != expected:
-            others = [name for name in self.spaces if name != space and self.width(name) == width]
-            hint = f"; '{others[0]}' has that width: is it the other direction?" if others else ""
-            raise DimensionError(f"the vectors have width {width}, expected {expected} for the space '{space}'{hint}")
+        check_width(self, array.shape[1], space)
         return array
+
+
+def check_width(translator: Translator, width: int, space: str, what: str = "the vectors") -> None:
+    """Raises DimensionError unless vectors of this width can be of the space; `what` is what it calls them."""
+    expected = translator.width(space)
+    if width != expected:
+        others = [name for name in translator.spaces if name != space and translator.width(name) == width]
+        hint = f"; '{others[0]}' has that width: is it the other direction?" if others else ""
+        raise DimensionError(f"{what} have width {width}, expected {expected} for the space '{space}'{hint}")
 
 
 def _by_network(
@@ -490,13 +493,11 @@ def _shared_network(spaces: Mapping[str, Space | NetworkSpace]) -> Network | Non
     return network
 
 
-def _check_space(name: str, space: Space, latent_width: int) -> None:
+def _check_space(name: str, space: Space | NetworkSpace, latent_width: int) -> None:
     d, k = space.width, latent_width
-    shapes = {
-        "mean": (space.preprocessor.mean, (d,)),
-        "basis": (space.basis, (d, k)),
-        "decode": (space.decode, (k, d)),
-    }
+    shapes: dict[str, tuple[Float32, tuple[int, ...]]] = {"mean": (space.preprocessor.mean, (d,))}
+    if isinstance(space, Space):
+        shapes |= {"basis": (space.basis, (d, k)), "decode": (space.decode, (k, d))}
     for what, (array, shape) in shapes.items():
         if array.shape != shape or array.dtype != np.float32:
             raise InputError(

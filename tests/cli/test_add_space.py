@@ -1,8 +1,9 @@
-"""``vec2vec add-space``: what it refuses before it fits. The fit has tests of its own."""
+"""``vec2vec add-space``: what it refuses before it fits, and what it replaces. The fit has tests of its own."""
 
 from __future__ import annotations
 
 import inspect
+import itertools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,9 @@ import vec2vec.align.added
 from vec2vec import align
 from vec2vec.audit import audit as run_audit
 from vec2vec.cli import add_space, app, audit, fit
+from vec2vec.verdict import Verdict
 
+BESIDE = ["skipped.jsonl", "training.png", "training.jsonl"]
 runner = CliRunner()
 
 
@@ -30,6 +33,14 @@ def held(tmp_path: Path, translator: Path, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.setattr(vec2vec.Translator, "add_space", add_space)
     shutil.copytree(translator, tmp_path / "held")
     return tmp_path / "held"
+
+
+@pytest.fixture
+def fitted(held: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adding a space gives the translator as it is, with a verdict."""
+    larger = vec2vec.Translator.from_pretrained(held)
+    larger.record["added"] = [{"verdict": Verdict("aligned", 0.9, (0.8, 1.0), {}, "fine").to_dict()}]
+    monkeypatch.setattr(vec2vec.Translator, "add_space", lambda *_, **__: larger)
 
 
 def call(held: Path, *more: str) -> Result:
@@ -46,6 +57,40 @@ def test_a_folder_that_cannot_be_replaced_is_refused_before_the_fit(
     result = call(held, *out)
     assert result.exit_code == 2
     assert "also holds notes.txt, which would be lost" in result.stderr
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_tells_of_another_translator_is_refused_before_the_fit(held: Path, name: str) -> None:
+    old = held.with_name(f"other.{name}")
+    old.write_text("old")
+    result = call(held, "--out", str(held.with_name("other")))
+    assert result.exit_code == 2
+    assert f"other.{name}: exists already" in result.stderr
+    result = call(held, "--out", str(held.with_name("other")), "--force", "--reference", f"left={old}")
+    assert f"other.{name}: is the input itself" in result.stderr
+    assert old.read_text() == "old"
+
+
+@pytest.mark.usefixtures("fitted")
+def test_what_tells_of_the_translator_that_is_replaced_goes_with_it(held: Path) -> None:
+    other = held.with_name("other")
+    shutil.copytree(held, other)
+    for folder, name in itertools.product((held, other), BESIDE):
+        folder.with_name(f"{folder.name}.{name}").write_text("old")
+    assert call(held, "--out", str(other), "--force").exit_code == 0
+    assert not any(other.with_name(f"other.{name}").exists() for name in BESIDE)
+    assert call(held).exit_code == 0  # it is enlarged in its place: its own history stays
+    assert all(held.with_name(f"held.{name}").exists() for name in BESIDE)
+
+
+def test_a_translator_of_the_hub_is_not_replaced(held: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = vec2vec.Translator.from_pretrained(held)
+    monkeypatch.setattr(vec2vec.Translator, "from_pretrained", lambda *_: loaded)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "user").mkdir()
+    result = call(Path("user/name"))
+    assert result.exit_code == 2
+    assert "error: user/name: comes from the hub, where nothing is written; say with --out" in result.stderr
 
 
 def test_a_space_has_one_reference(held: Path) -> None:

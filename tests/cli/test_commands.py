@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -154,3 +155,24 @@ def test_the_script_runs(translator: Path) -> None:
         check=True,
     )
     assert json.loads(done.stdout)["spaces"] == {"left": 16, "right": 12}
+
+
+def test_a_name_that_is_not_utf8_is_shown_with_backslashes(tmp_path: Path, translator: Path) -> None:
+    held = vec2vec.Translator.from_pretrained(translator)
+    held.record["source"] = os.fsdecode(b"caf\xe9.npy")
+    held.save_pretrained(tmp_path / "t")
+    done = subprocess.run(
+        [sys.executable, "-c", "from vec2vec.cli import main; main()", "inspect", str(tmp_path / "t")],
+        env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "source: caf\\udce9.npy" in done.stdout
+
+
+def test_evaluate_names_the_files_of_unequal_length(translator: Path, truth: tuple[Path, Path]) -> None:
+    np.save(truth[1], np.load(truth[1])[:40])
+    result = runner.invoke(app, ["evaluate", str(translator), *map(str, truth)])
+    assert result.exit_code == 2
+    assert f"error: {truth[0]} has 300 rows and {truth[1]} 40: row i of both must be the same text" in result.stderr

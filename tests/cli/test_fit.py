@@ -271,6 +271,14 @@ def test_the_history_of_a_network_goes_with_it(tmp_path: Path, fitter: Fitter) -
     assert not any(path.exists() for path in old)
 
 
+def test_the_history_of_another_translator_is_not_kept_beside_a_new_one(tmp_path: Path, fitter: Fitter) -> None:
+    (tmp_path / "t.training.jsonl").write_text("old")
+    result = runner.invoke(app, ["fit", "a.npy", "b.npy", "--out", str(tmp_path / "t")])
+    assert result.exit_code == 2
+    assert "t.training.jsonl: exists already" in result.stderr
+    assert not fitter.calls
+
+
 def test_an_output_that_is_a_link_to_nothing(tmp_path: Path, fitter: Fitter) -> None:
     (tmp_path / "t").symlink_to(tmp_path / "gone")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")

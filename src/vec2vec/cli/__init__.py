@@ -5,6 +5,8 @@ The commands import what they run when they run it, so that ``vec2vec --help`` a
 
 from __future__ import annotations
 
+import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -67,5 +69,10 @@ def _global_options(
 
 
 def main() -> None:
-    """Run the command line (the ``vec2vec`` script)."""
+    """Run the command line (the ``vec2vec`` script).
+
+    What stdout cannot hold, such as the name of a file that is not UTF-8, is written with backslashes, as on stderr.
+    """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     app()

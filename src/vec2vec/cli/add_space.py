@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -9,9 +10,10 @@ from typing import Annotated
 import typer
 
 from vec2vec.cli.common import A_STORE, Device, exit_code, refuse_existing
+from vec2vec.cli.fit import beside, check_beside
 from vec2vec.cli.progress import fit_progress
 from vec2vec.cli.settings import options_of, own_options
-from vec2vec.errors import ConfigError
+from vec2vec.errors import ConfigError, OutputError
 
 EXAMPLES = """[bold]Examples[/bold]
 
@@ -67,11 +69,17 @@ def add_space(
     options = options_of(None, settings or [], OWN)
 
     from vec2vec.artifact import check_folder
+    from vec2vec.stores.atomic import same_file
     from vec2vec.translator import Translator
 
     held = Translator.from_pretrained(translator)
+    if out is None and not os.path.isdir(os.path.expanduser(translator)):
+        raise OutputError(f"{translator}: comes from the hub, where nothing is written; say with --out where to save")
     goes_to, replaced = (translator, True) if out is None else (out, force)
     check_folder(goes_to, force=replaced)
+    other = None if out is None or same_file(out, translator) else out
+    if other is not None:
+        check_beside(other, [vectors, *references.values()], force=force)
     with fit_progress() as progress:
         larger = held.add_space(
             vectors,
@@ -93,6 +101,8 @@ def add_space(
     code = exit_code(Verdict.from_dict(verdict))
     if not code:
         larger.save_pretrained(goes_to, force=replaced)
+        for path in beside(other) if other is not None and force else ():  # they belong to what was replaced
+            path.unlink(missing_ok=True)
         typer.echo(f"translator with the spaces {', '.join(larger.spaces)} written to {goes_to}")
     raise typer.Exit(code)
 

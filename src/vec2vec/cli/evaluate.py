@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vec2vec.cli.common import A_STORE
-from vec2vec.errors import ConfigError
+from vec2vec.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from vec2vec.evaluate import Evaluation
@@ -40,10 +40,13 @@ def evaluate(
     from vec2vec.stores import read_vectors
     from vec2vec.translator import Translator
 
+    held, x, y = Translator.from_pretrained(translator), read_vectors(source), read_vectors(target)
+    if len(x) != len(y):
+        raise InputError(f"{source} has {len(x):,} rows and {target} {len(y):,}: row i of both must be the same text")
     found = score(
-        Translator.from_pretrained(translator),
-        read_vectors(source),
-        read_vectors(target),
+        held,
+        x,
+        y,
         source_space=source_name,
         target_space=target_name,
         pools=sizes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -91,28 +92,16 @@ def fit(
     No row of one needs to belong to a row of the other.
     """
     refuse_existing(out, force=force)
-    sidecar = Path(f"{out}.skipped.jsonl")
 
     options = options_of(config, settings or [], OWN)
     own = {"method": method, "init": init, "restarts": restarts}
     options |= {key: value for key, value in own.items() if value is not None}
 
-    from vec2vec.align import METHODS
     from vec2vec.align import fit as fit_spaces
     from vec2vec.artifact import check_folder
-    from vec2vec.stores import check_output
-    from vec2vec.stores.atomic import refuse_input
 
     check_folder(out, force=force)
-    beside = [sidecar]
-    if method in METHODS and METHODS[method].trains:
-        from vec2vec.align.adversarial.chart import history_paths
-
-        beside += history_paths(out)
-    for path in beside:
-        for given in filter(None, (source, target, pairs)):
-            refuse_input(path, given)
-        check_output(path, force=force)
+    check_beside(out, [source, target, *filter(None, [pairs])], force=force)
     with fit_progress() as progress:
         found = fit_spaces(
             source,
@@ -132,15 +121,39 @@ def fit(
         os.environ.get("RANK", "0") != "0"
     ):  # one of several processes (torchrun, accelerate launch): the first one writes
         raise typer.Exit(exit_code(found.verdict, strict=strict))
-    save(found, out, sidecar, force=force)
+    save(found, out, force=force)
     typer.echo(found.verdict.sentence)
     typer.echo(f"translator written to {out}")
     if found.skipped:
-        say(f"bad rows skipped: {sum(map(len, found.skipped.values())):,}, listed in {sidecar}")
+        say(f"bad rows skipped: {sum(map(len, found.skipped.values())):,}, listed in {beside(out)[0]}")
     raise typer.Exit(exit_code(found.verdict, strict=strict))
 
 
-def save(found: Fit, out: Path, sidecar: Path, *, force: bool) -> None:
+def beside(out: Path) -> tuple[Path, Path, Path]:
+    """What can lie beside a translator's folder: the list of skipped rows, and the chart and lines of its training."""
+    from vec2vec.align.adversarial.chart import history_paths
+
+    return Path(f"{out}.skipped.jsonl"), *history_paths(out)
+
+
+def check_beside(out: Path, inputs: Sequence[str], *, force: bool) -> None:
+    """Fail before the work where a file beside ``out`` tells of another translator, or is an input.
+
+    Raises
+    ------
+    OutputError
+        One of them exists (without ``force``), cannot be written, or is one of ``inputs``.
+    """
+    from vec2vec.stores import check_output
+    from vec2vec.stores.atomic import refuse_input
+
+    for path in beside(out):
+        for given in inputs:
+            refuse_input(path, given)
+        check_output(path, force=force)
+
+
+def save(found: Fit, out: Path, *, force: bool) -> None:
     """Write the translator and, where rows were skipped, the list of them: a JSON object a line, with the ``input``.
 
     The history of a training goes beside it, see `vec2vec.align.adversarial.chart.save_history`.
@@ -152,9 +165,10 @@ def save(found: Fit, out: Path, sidecar: Path, *, force: bool) -> None:
     OutputError
         One of them exists (without ``force``), or cannot be written.
     """
-    from vec2vec.align.adversarial.chart import history_paths, save_history
+    from vec2vec.align.adversarial.chart import save_history
     from vec2vec.stores import atomic_file
 
+    sidecar, *history = beside(out)
     with ExitStack() as after:
         if found.skipped:
             stream = after.enter_context(atomic_file(sidecar, force=force))
@@ -164,7 +178,7 @@ def save(found: Fit, out: Path, sidecar: Path, *, force: bool) -> None:
     trained = any(entry.get("stage") == "training" for entry in found.history)
     if trained:
         save_history(found.history, out, force=force)
-    replaced = [] if trained else [*history_paths(out)]
+    replaced = [] if trained else history
     if not found.skipped:
         replaced.append(sidecar)
     for path in replaced if force else ():  # they belong to the translator that was replaced

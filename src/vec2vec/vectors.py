@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 OnBadRows = Literal["error", "skip", "keep"]
+MANY_REPEATS = 0.01  # the share of rows that repeat an earlier one, from which on it matters to a fit
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
 
@@ -249,7 +250,15 @@ def row_keys(x: Float32) -> list[int]:
     return [hash(row.tobytes()) for row in x]
 
 
-def describe_oddities(x: Float32, *, name: str = "vectors", min_share: float = 0.01) -> list[str]:
+def first_rows(x: Float32) -> Int64:
+    """The numbers of the rows (n, d) that repeat no earlier one, ascending."""
+    keys: dict[int, int] = {}
+    for number, key in enumerate(row_keys(x)):
+        keys.setdefault(key, number)
+    return np.fromiter(keys.values(), np.int64, len(keys))
+
+
+def describe_oddities(x: Float32, *, name: str = "vectors", min_share: float = MANY_REPEATS) -> list[str]:
     """What is odd, though not wrong, about vectors that passed the gate: one line each, for a fit to warn with.
 
     Parameters
@@ -265,7 +274,7 @@ def describe_oddities(x: Float32, *, name: str = "vectors", min_share: float = 0
     if len(x) < 2:
         return []
     found = []
-    repeats = len(x) - len(set(row_keys(x)))
+    repeats = len(x) - len(first_rows(x))
     if repeats and repeats >= min_share * len(x):
         found.append(f"{name}: {repeats:,} of {len(x):,} rows ({repeats / len(x):.1%}) repeat an earlier row")
     constant = np.flatnonzero(x.max(axis=0) == x.min(axis=0))

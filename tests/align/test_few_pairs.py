@@ -7,10 +7,11 @@ import pytest
 import torch
 
 import vec2vec
+from vec2vec.align import fast_products
 from vec2vec.align.few_pairs import FewPairsConfig, clearly_less, held_out_ranks
 from vec2vec.align.halves import refine_half
 from vec2vec.align.rounds import Side
-from vec2vec.align.whitening import Axes, unit
+from vec2vec.align.whitening import Axes, polar, unit
 from vec2vec.errors import ConfigError, Vec2VecWarning
 
 HIDDEN, PAIRS = 12, 100
@@ -107,6 +108,17 @@ def test_each_map_is_tested_on_the_pairs_it_was_not_told():
     assert by_first_alone[10:].min() > np.log(300)
     _, alone = held_out_ranks([right, wrong], pairs, told, side, side, 0.0, rng)
     assert alone.exp().mean() < 2
+
+
+def test_a_pair_of_the_store_is_not_beaten_by_itself():
+    rng = np.random.default_rng(0)
+    rows = unit(torch.from_numpy(rng.standard_normal((600, 256)).astype(np.float32)))
+    turn = polar(torch.from_numpy(rng.standard_normal((256, 256)).astype(np.float32)))
+    x, y = (Side(one, Axes(torch.eye(256), torch.ones(256))) for one in (rows, rows @ turn))
+    told = torch.arange(0, 200, 2), torch.arange(1, 200, 2)
+    with fast_products():
+        found, _ = held_out_ranks([turn, turn], (x.rows[:200], y.rows[:200]), told, x, y, 0.0, rng)
+    assert torch.equal(found, torch.zeros(200))
 
 
 def test_what_is_less_by_chance_is_not_clearly_less():

@@ -224,7 +224,7 @@ def test_bad_rows_are_left_out_and_counted(tmp_path: Path, dummy: Dummy, choice:
     ("change", "message"),
     [
         (lambda x: x[:900], "source: 900 rows are few"),
-        (lambda x: np.concatenate([x[:600], x[:600]]), "600 of 1,200 rows .* repeat"),
+        (lambda x: np.concatenate([x[:1100], x[:100]]), "100 of 1,200 rows .* repeat"),
         (lambda x: x * (np.arange(8) != 3), r"1 of 8 columns are constant \(3\)"),
     ],
 )
@@ -373,6 +373,25 @@ def test_a_bad_row_of_a_pair_takes_the_pair_with_it(dummy: Dummy) -> None:
     assert found.record["pairs"] == 38
     for got, given in zip(dummy.calls[0]["pairs"], (a, b), strict=True):
         np.testing.assert_array_equal(got, np.delete(given, [3, 5], axis=0))
+
+
+def test_rows_that_repeat_others_are_used_once(dummy: Dummy) -> None:
+    x, y = vectors(8), vectors(6, seed=1)
+    some = np.concatenate([x, x[ROWS // 2 :], x[:3]])
+    with pytest.warns(Vec2VecWarning, match=rf"source: {ROWS // 2 + 3:,} of .* rows .* repeat an earlier row"):
+        found = fit(some, y)
+    np.testing.assert_array_equal(dummy.calls[0]["source"], x)
+    assert found.record["rows"]["source"] == {"used": ROWS, "available": len(some), "skipped": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(np.concatenate([x, x[:3]]), y)
+    assert len(dummy.calls[1]["source"]) == ROWS + 3  # a few do no harm
+
+
+@pytest.mark.filterwarnings("ignore::vec2vec.errors.Vec2VecWarning")
+def test_too_few_different_rows(dummy: Dummy) -> None:
+    with pytest.raises(InputError, match="target: has 8 different rows: a fit needs 10 at least"):
+        fit(vectors(8), np.repeat(vectors(6, 8), 200, axis=0))
 
 
 def test_repeated_pairs_are_used_once(dummy: Dummy) -> None:

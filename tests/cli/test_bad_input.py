@@ -301,9 +301,9 @@ def test_what_is_odd_is_warned_of_and_fitted(tmp_path: Path, spoil: Callable[[np
     args = ["--pairs", str(tmp_path / "pairs.npz"), "--method", "procrustes", "--out", str(tmp_path / "t")]
     result = runner.invoke(app, ["fit", str(tmp_path / "x.npy"), str(tmp_path / "y.npy"), *args])
     assert result.exit_code == 0, result.output
-    (line,) = [line for line in result.stderr.splitlines() if "x.npy" in line]
+    (line,) = [line for line in result.stderr.splitlines() if message in line]
     assert line.startswith("warning: ")
-    assert message in line
+    assert "x.npy" in line
     assert (tmp_path / "t" / "model.safetensors").exists()
 
 

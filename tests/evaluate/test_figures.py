@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from vec2vec.errors import DimensionError, InputError, OutputError
 from vec2vec.evaluate import figures
-from vec2vec.evaluate.figures import calibration_figure, save_figure, spaces_figure
+from vec2vec.evaluate.figures import calibration_figure, project, save_figure, spaces_figure
 
 ROWS = 120
 
@@ -237,6 +237,23 @@ def test_save_bad_paths(figure: Figure, tmp_path: Path) -> None:
         save_figure(figure, tmp_path / "picture.pdf")
     with pytest.raises(OutputError, match="does not exist"):
         save_figure(figure, tmp_path / "nowhere" / "picture.png")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_figure_goes_where_a_link_points_and_keeps_its_permissions(figure: Figure, tmp_path: Path) -> None:
+    old, link = tmp_path / "old.png", tmp_path / "link.png"
+    old.touch(0o600)
+    link.symlink_to(old)
+    save_figure(figure, link, force=True)
+    assert link.is_symlink()
+    assert old.stat().st_mode & 0o777 == 0o600
+    assert old.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("projection", ["pca", "tsne"])
+def test_spaces_of_one_dimension(projection: Any) -> None:
+    x = np.random.default_rng(0).standard_normal((40, 1))
+    assert project(x, projection, 0).shape == (40, 2)
 
 
 def test_no_plotting_at_import_and_no_pyplot_ever() -> None:

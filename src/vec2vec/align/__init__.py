@@ -28,7 +28,7 @@ from vec2vec.align.base import (
     make_config,
     more_follows,
 )
-from vec2vec.align.inputs import Pairs, Side, draw_side, load_pairs, open_side, refuse_the_same
+from vec2vec.align.inputs import Pairs, Side, draw_side, load_pairs, once_each, open_side, refuse_the_same
 from vec2vec.errors import ConfigError, InputError, Vec2VecWarning
 from vec2vec.translator import Translator, check_names
 from vec2vec.vectors import BadRow, OnBadRows, describe_oddities, one_line
@@ -92,8 +92,9 @@ def fit(
 
     Warns
     -----
-    Vec2VecWarning : fewer than 1,000 rows on a side, skipped rows, repeated rows or pairs, constant columns; unpaired
-        rows that do harm beside the pairs; no checkpoint to go on from
+    Vec2VecWarning : fewer than 1,000 rows on a side, skipped rows, rows that repeat an earlier one (1% or more, which
+        are left out), repeated pairs, constant columns; unpaired rows that do harm beside the pairs; no checkpoint to
+        go on from
     """
     started = time.perf_counter()
     name, found = choose_method(method, pairs=pairs is not None)
@@ -237,9 +238,14 @@ def _load_sides(
     for side in (left, right):
         if (side.vectors == side.vectors[0]).all():
             raise InputError(f"{side.name}: its {len(side.vectors):,} vectors are all the same: nothing can be fitted")
-        for line in (side.warning, _few_rows(side), *describe_oddities(side.vectors, name=side.name)):
+        for line in (side.warning, *describe_oddities(side.vectors, name=side.name)):
             if line:
                 warnings.warn(line, Vec2VecWarning, stacklevel=3)
+    left, right = once_each(left), once_each(right)
+    for side in (left, right):
+        if len(side.vectors) < FEW_ROWS:
+            few = f"{side.name}: {len(side.vectors):,} rows are few; a fit is better with {FEW_ROWS:,} or more"
+            warnings.warn(few, Vec2VecWarning, stacklevel=3)
     return left, right
 
 
@@ -249,12 +255,6 @@ def _skipped(left: Side, right: Side, pairs: Pairs | None) -> dict[str, tuple[Ba
     for name, bad in pairs.bad.items() if pairs else ():
         found[name] = found.get(name, ()) + bad  # a column may be a side and one of the pairs, too
     return found
-
-
-def _few_rows(side: Side) -> str:
-    if len(side.vectors) >= FEW_ROWS:
-        return ""
-    return f"{side.name}: {len(side.vectors):,} rows are few; a fit is better with {FEW_ROWS:,} or more"
 
 
 def _check_numbers(**numbers: tuple[int | None, int]) -> None:

@@ -37,6 +37,7 @@ from vec2vec.vectors import Float32
 from vec2vec.verdict import Verdict
 
 ENOUGH_PAIRS = 100  # half of them is a start for any fit: where it fails with as many, the rows are to blame
+LIKELY_OWN, SAME = 0.99, 1e-4  # cosine of a vector and its like in a fast product; their difference in any coordinate
 CLEAR_ERRORS = 2.0  # standard errors of a mean difference, from which on it is not taken for chance
 
 
@@ -149,16 +150,25 @@ def held_out_ranks(
     a, b = pairs
     queries, own = x.axes.whiten(a, whitening), y.axes.whiten(b, whitening)
     natives = y.draw(PROBE_ROWS, whitening, rng)
+    others = ~_are_own(own, natives)
 
     def log_ranks(maps: Sequence[torch.Tensor]) -> torch.Tensor:
         ranks = []
         for one, tested in zip(maps, reversed(told), strict=True):
             translated = queries[tested] @ one
             nearness = (translated * own[tested]).sum(dim=1, keepdim=True)
-            ranks.append(1 + (translated @ natives.T > nearness).sum(dim=1))
+            ranks.append(1 + ((translated @ natives.T > nearness) & others[tested]).sum(dim=1))
         return torch.cat(ranks).float().log()
 
     return log_ranks(witnesses), log_ranks([polar(a[one].T @ b[one]) for one in told])
+
+
+def _are_own(own: torch.Tensor, natives: torch.Tensor) -> torch.Tensor:
+    """(p, m): which native rows (m, s) are a pair's own vector (p, s), but for rounding: pairs may be of the store."""
+    found = own @ natives.T > LIKELY_OWN
+    i, j = found.nonzero(as_tuple=True)
+    found[i, j] = (own[i] - natives[j]).abs().amax(dim=1) < SAME
+    return found
 
 
 def clearly_less(first: torch.Tensor, second: torch.Tensor) -> bool:

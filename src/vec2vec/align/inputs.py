@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from vec2vec.errors import DimensionError, InputError
 from vec2vec.stores import RowSource, draw_sample, open_source
 from vec2vec.vectors import (
+    MANY_REPEATS,
     SKIP_OR_REPAIR,
     BadRow,
     Float32,
@@ -22,6 +23,7 @@ from vec2vec.vectors import (
     VectorBatch,
     as_float32,
     check_vectors,
+    first_rows,
     refuse_mask,
     row_keys,
 )
@@ -56,6 +58,23 @@ class Side:
 
     def counts(self) -> dict[str, int]:
         return {"used": len(self.vectors), "available": self.available, "skipped": len(self.bad)}
+
+
+def once_each(side: Side) -> Side:
+    """The side without the rows that repeat an earlier one, if these are many.
+
+    Two halves that share rows find the same of them, right or not, and the same vector cannot be told from its like.
+
+    Raises
+    ------
+    InputError : too few rows are left
+    """
+    kept = first_rows(side.vectors)
+    if len(kept) > (1.0 - MANY_REPEATS) * len(side.vectors):
+        return side
+    if len(kept) < MIN_ROWS:
+        raise InputError(f"{side.name}: has {len(kept)} different rows: a fit needs {MIN_ROWS} at least")
+    return replace(side, vectors=side.vectors[kept])
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import torch
 from vec2vec.align.base import Progress, ProgressCallback
 from vec2vec.align.whitening import Axes, polar, unit
 
+LEAST_SPREAD = 1e-12  # of similarities: where all are the same, the plan is uniform
 MIN_EXPONENT = -80.0  # exp of less is zero in float32
 PROBE_ROWS = 2000  # of a side, to measure a similarity's spread and a candidate's score
 PROBE_TEMPERATURE = 0.15  # of the transport that maps are compared by
@@ -57,7 +58,7 @@ class Schedule:
         return a, b, c
 
     def within(self, x: Side, y: Side) -> Schedule:
-        """The same with no more rows of the source in a round than a third of the smaller side, in as many more rounds.
+        """The same with no more rows of the source in a round than a third of the smaller side, or 256, in as many more rounds.
 
         Rounds that see all rows see the same rows each time, and stay where these hold the map. Those that leave rows
         out do not, and the last steps, smaller by as much, average over them.
@@ -213,7 +214,7 @@ def balanced(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The kernel (n, m) and the scalings u (n,) and v (m,) of the transport plan u_i K_ij v_j, see `transport`."""
     kernel = torch.mm(mapped, targets.T, out=scratch)
-    epsilon = temperature * float(kernel[:PROBE_ROWS].std())
+    epsilon = temperature * max(float(kernel[:PROBE_ROWS].std()), LEAST_SPREAD)
     kernel -= kernel.amax(dim=1, keepdim=True)  # every row has a 1: nothing overflows, and no row is lost
     kernel.mul_(1.0 / epsilon).clamp_min_(MIN_EXPONENT).exp_()
     n, m = kernel.shape

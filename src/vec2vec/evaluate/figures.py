@@ -7,7 +7,6 @@ matplotlib and scikit-learn are imported when a picture is made.
 from __future__ import annotations
 
 import os
-import tempfile
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vec2vec.errors import DimensionError, InputError, OutputError
 from vec2vec.evaluate.metrics import Floats, fit_width
+from vec2vec.stores import atomic_file
 from vec2vec.vectors import check_vectors
 
 if TYPE_CHECKING:
@@ -188,6 +188,8 @@ def project(x: Floats, projection: Projection, seed: int) -> Floats:
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
+    if x.shape[1] < 2:
+        x = np.pad(x, ((0, 0), (0, 2 - x.shape[1])))
     components = 2 if projection == "pca" else min(_COMPONENTS, *x.shape)
     reduced: Floats = PCA(components, random_state=seed).fit_transform(x)
     if projection == "pca":
@@ -420,7 +422,7 @@ def _bands(ax: Axes, limits: tuple[float, float]) -> None:
 
 
 def save_figure(fig: Figure, path: str | os.PathLike[str], force: bool = False) -> Path:
-    """Write a PNG whole or not at all: to a temporary file beside it, then renamed. Give the path.
+    """Write a PNG whole or not at all (`vec2vec.stores.atomic.AtomicFile`). Give the path.
 
     Raises
     ------
@@ -430,24 +432,6 @@ def save_figure(fig: Figure, path: str | os.PathLike[str], force: bool = False) 
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise OutputError(f"{path}: figures are written as .png")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: the folder {path.parent} does not exist")
-    if path.exists() and not force:
-        raise OutputError(f"{path} exists: give another path, or force to overwrite it")
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".png")
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            fig.savefig(stream, format="png", metadata={"Software": "vec2vec"})
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_file(path, force=force) as stream:
+        fig.savefig(stream, format="png", metadata={"Software": "vec2vec"})
     return path

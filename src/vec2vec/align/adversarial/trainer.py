@@ -282,7 +282,8 @@ class Trainer:
             state.history.append(entry | latest[run])
         if lost:
             self.drop(list(lost))
-        mean = {name: sum(row[name] for row in latest.values()) / len(latest) for name in next(iter(latest.values()))}
+        going_on = [latest[run] for run in self.runs]
+        mean = {name: sum(row[name] for row in going_on) / len(going_on) for name in going_on[0]}
         self.accelerator.log(mean, step=self.step)
         return mean
 

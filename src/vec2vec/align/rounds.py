@@ -58,7 +58,7 @@ class Schedule:
         return a, b, c
 
     def within(self, x: Side, y: Side) -> Schedule:
-        """The same with no more rows of the source in a round than a third of the smaller side, or 256, in as many more rounds.
+        """The same, a round with no more rows of the source than a third of the smaller side, or 256, in more rounds.
 
         Rounds that see all rows see the same rows each time, and stay where these hold the map. Those that leave rows
         out do not, and the last steps, smaller by as much, average over them.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from vec2vec.errors import DimensionError, InputError
-from vec2vec.vectors import JSON_TEXT, BadRow, Gate, VectorBatch, check_vectors, describe_oddities
+from vec2vec.vectors import JSON_TEXT, BadRow, Gate, VectorBatch, check_vectors, constant_columns, first_rows
 
 NAN, INF = float("nan"), float("inf")
 
@@ -199,24 +199,20 @@ def test_skip_leaves_exactly_the_good_rows(x: np.ndarray) -> None:
     assert [row.row for row in gate.bad] == np.flatnonzero(~good).tolist()
 
 
-def test_oddities() -> None:
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((200, 4), dtype=np.float32)
-    assert describe_oddities(x) == []
-    x[100:150] = x[:50]
+def test_constant_columns_are_named() -> None:
+    x = np.random.default_rng(0).standard_normal((200, 9), dtype=np.float32)
+    assert constant_columns(x) == ""
     x[:, 2] = 0.5
-    lines = describe_oddities(x, name="s.npy")
-    assert lines == [
-        "s.npy: 50 of 200 rows (25.0%) repeat an earlier row",
-        "s.npy: 1 of 4 columns are constant (2)",
-    ]
+    assert constant_columns(x, name="s.npy") == "s.npy: 1 of 9 columns are constant (2)"
+    x[:, 3:] = 0.5
+    assert constant_columns(x).endswith("7 of 9 columns are constant (2, 3, 4, 5, 6, …)")
 
 
-def test_a_few_repeated_rows_are_not_odd() -> None:
-    x = np.random.default_rng(0).standard_normal((1000, 3), dtype=np.float32)
-    x[1] = x[0]
-    assert describe_oddities(x) == []
-    assert len(describe_oddities(x, min_share=0.001)) == 1
+def test_rows_that_repeat_an_earlier_one() -> None:
+    x = np.random.default_rng(0).standard_normal((6, 4), dtype=np.float32)
+    x[[2, 5]] = x[[0, 4]]
+    assert first_rows(x).tolist() == [0, 1, 3, 4]
+    assert first_rows(x[:0]).tolist() == []
 
 
 def test_masked_values_are_not_shown() -> None:

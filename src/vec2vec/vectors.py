@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 OnBadRows = Literal["error", "skip", "keep"]
-MANY_REPEATS = 0.01  # the share of rows that repeat an earlier one, from which on it matters to a fit
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
 
@@ -258,30 +257,13 @@ def first_rows(x: Float32) -> Int64:
     return np.fromiter(keys.values(), np.int64, len(keys))
 
 
-def describe_oddities(x: Float32, *, name: str = "vectors", min_share: float = MANY_REPEATS) -> list[str]:
-    """What is odd, though not wrong, about vectors that passed the gate: one line each, for a fit to warn with.
-
-    Parameters
-    ----------
-    x : (n, d) float32 array
-    name : what the lines call it
-    min_share : the share of rows that repeat an earlier row from which it is worth a line
-
-    Returns
-    -------
-    Lines on repeated rows (equal bit for bit, found by hash) and on constant columns; [] if there is neither.
-    """
-    if len(x) < 2:
-        return []
-    found = []
-    repeats = len(x) - len(first_rows(x))
-    if repeats and repeats >= min_share * len(x):
-        found.append(f"{name}: {repeats:,} of {len(x):,} rows ({repeats / len(x):.1%}) repeat an earlier row")
+def constant_columns(x: Float32, *, name: str = "vectors") -> str:
+    """A line on the columns of (n, d) vectors that are the same in all rows, for a fit to warn with; "" without any."""
     constant = np.flatnonzero(x.max(axis=0) == x.min(axis=0))
-    if len(constant):
-        shown = ", ".join(str(c) for c in constant[:5]) + (", …" if len(constant) > 5 else "")
-        found.append(f"{name}: {len(constant):,} of {x.shape[1]:,} columns are constant ({shown})")
-    return found
+    if not len(constant):
+        return ""
+    shown = ", ".join(str(c) for c in constant[:5]) + (", …" if len(constant) > 5 else "")
+    return f"{name}: {len(constant):,} of {x.shape[1]:,} columns are constant ({shown})"
 
 
 def is_numeric(dtype: np.dtype[Any]) -> bool:

@@ -22,8 +22,8 @@ from vec2vec.errors import InputError
         ("a.txt", "\ufeffwar: soldiers and battles\r\nlove\r\n"),
         ("a.csv", "\ufefflabel,description\r\nwar,soldiers and battles\r\nlove,love\r\n"),
         ("a.json", '\ufeff{"war": "soldiers and battles", "love": "love"}'),
-        ("a.csv", " label , description\nwar, soldiers and battles\n\nlove\n"),
-        ("a.csv", "\nid,label,description\n1,war,soldiers and battles\n2,love\n"),
+        ("a.csv", " label , description\nwar, soldiers and battles\n\nlove,\n"),
+        ("a.csv", "\nid,label,description\n1,war,soldiers and battles\n2,love,\n"),
         ("a.jsonl", '{"label": "war", "description": "soldiers and battles", "id": 1}\n{"label": "love", "id": 2}\n'),
     ],
 )
@@ -42,7 +42,7 @@ def test_what_is_no_end_of_a_line_stays_in_a_description(tmp_path):
 
 
 def test_a_description_with_commas_is_whole_between_quotes(tmp_path):
-    (tmp_path / "a.csv").write_text('label, description\nsport, "football, tennis"\nwar,"a, b"\n')
+    (tmp_path / "a.csv").write_text('label, description\nsport,"football, tennis"\nwar,"a, b"\n')
     assert dict(read_labels(tmp_path / "a.csv").descriptions) == {"sport": "football, tennis", "war": "a, b"}
 
 
@@ -68,15 +68,19 @@ def test_the_nineteen_topics_are_packaged():
         ("a.json", '["one"]', "has 1 labels; at least 2"),
         ("a.txt", "war\nlove\nwar\n", "has the label 'war' twice"),
         ("a.json", '{"war": "one", "love": "two", "war": "three"}', "has the label 'war' twice"),
-        ("a.csv", "topic,text\na,b\n", r"row 0 \(counted from 0\) has no 'label'"),
+        ("a.csv", "topic,text\na,b\n", r"a\.csv: line 2 has no 'label'"),
         (
             "a.csv",
             'label,description\nwar,"a\nb"\n\nsport,football, tennis\n',
-            r"a\.csv: line 5: has 3 fields, and the first line 2: quote the description, as in .*\"football, tennis\"$",
+            r"a\.csv: line 5: it has another number of fields \(3, the first line has 2\); put .* between quotes",
         ),
-        ("a.tsv", "label\tdescription\nwar\ta\tb\n", r"a\.tsv: line 2: has 3 fields, and the first line 2"),
-        ("a.csv", 'label,description\nwar,"a\nlove,b\n', "cannot be read as labels .unexpected end of data"),
-        ("a.csv", "", "has 0 labels"),
+        (
+            "a.tsv",
+            "label\tdescription\nwar\ta\tb\n",
+            r"a\.tsv: line 2: it has another number .*has 2\)$",
+        ),
+        ("a.csv", 'label,description\nwar,"a\nlove,b\n', "line 2: is broken CSV .unexpected end of data"),
+        ("a.csv", "", "is empty"),
         ("a.csv", "label,desc\nwar,a\n", r"a\.csv: has no column 'description', and nothing reads 'desc'"),
         ("a.csv", "label,Description\nwar,a\n", "nothing reads 'Description': name the column of the descriptions"),
         ("a.jsonl", '{"label": "war", "text": "a"}\n{"label": "love"}\n', "nothing reads 'text': name the column"),

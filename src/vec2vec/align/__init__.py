@@ -31,7 +31,7 @@ from vec2vec.align.base import (
 from vec2vec.align.inputs import Pairs, Side, draw_side, load_pairs, once_each, open_side, refuse_the_same
 from vec2vec.errors import ConfigError, InputError, Vec2VecWarning
 from vec2vec.translator import Translator, check_names
-from vec2vec.vectors import BadRow, OnBadRows, describe_oddities, one_line
+from vec2vec.vectors import BadRow, OnBadRows, constant_columns, one_line
 from vec2vec.verdict import Verdict
 
 __all__ = ["METHODS", "Fit", "FitConfig", "LinearFit", "Progress", "ProgressCallback", "SpaceFit", "fit"]
@@ -235,18 +235,16 @@ def _load_sides(
     left, right = (draw_side(side, most, 2 * seed + i, on_bad_rows) for i, side in enumerate(sources))
     if left.vectors.shape == right.vectors.shape and np.array_equal(left.vectors, right.vectors):
         raise InputError(f"{left.name} and {right.name} hold the same vectors: a fit needs those of two models")
+    sides = []
     for side in (left, right):
         if (side.vectors == side.vectors[0]).all():
             raise InputError(f"{side.name}: its {len(side.vectors):,} vectors are all the same: nothing can be fitted")
-        for line in (side.warning, *describe_oddities(side.vectors, name=side.name)):
+        kept, repeats = once_each(side)
+        for line in (side.warning, repeats, _few_rows(kept), constant_columns(kept.vectors, name=kept.name)):
             if line:
                 warnings.warn(line, Vec2VecWarning, stacklevel=3)
-    left, right = once_each(left), once_each(right)
-    for side in (left, right):
-        if len(side.vectors) < FEW_ROWS:
-            few = f"{side.name}: {len(side.vectors):,} rows are few; a fit is better with {FEW_ROWS:,} or more"
-            warnings.warn(few, Vec2VecWarning, stacklevel=3)
-    return left, right
+        sides.append(kept)
+    return sides[0], sides[1]
 
 
 def _skipped(left: Side, right: Side, pairs: Pairs | None) -> dict[str, tuple[BadRow, ...]]:
@@ -255,6 +253,12 @@ def _skipped(left: Side, right: Side, pairs: Pairs | None) -> dict[str, tuple[Ba
     for name, bad in pairs.bad.items() if pairs else ():
         found[name] = found.get(name, ()) + bad  # a column may be a side and one of the pairs, too
     return found
+
+
+def _few_rows(side: Side) -> str:
+    if len(side.vectors) >= FEW_ROWS:
+        return ""
+    return f"{side.name}: {len(side.vectors):,} rows are few; a fit is better with {FEW_ROWS:,} or more"
 
 
 def _check_numbers(**numbers: tuple[int | None, int]) -> None:

@@ -13,7 +13,6 @@ import numpy.typing as npt
 from vec2vec.errors import DimensionError, InputError
 from vec2vec.stores import RowSource, draw_sample, open_source
 from vec2vec.vectors import (
-    MANY_REPEATS,
     SKIP_OR_REPAIR,
     BadRow,
     Float32,
@@ -30,6 +29,7 @@ from vec2vec.vectors import (
 
 Vectors = npt.ArrayLike | str | os.PathLike[str]
 MIN_ROWS = 10
+MANY_REPEATS = 0.01  # the share of rows that repeat an earlier one, from which on it matters
 MIN_PAIRS = 10
 
 
@@ -60,8 +60,8 @@ class Side:
         return {"used": len(self.vectors), "available": self.available, "skipped": len(self.bad)}
 
 
-def once_each(side: Side) -> Side:
-    """The side without the rows that repeat an earlier one, if these are many.
+def once_each(side: Side) -> tuple[Side, str]:
+    """The side without the rows that repeat an earlier one, if these are many, and a line that says so; else "".
 
     Two halves that share rows find the same of them, right or not, and the same vector cannot be told from its like.
 
@@ -69,12 +69,14 @@ def once_each(side: Side) -> Side:
     ------
     InputError : too few rows are left
     """
-    kept = first_rows(side.vectors)
-    if len(kept) > (1.0 - MANY_REPEATS) * len(side.vectors):
-        return side
+    rows, kept = len(side.vectors), first_rows(side.vectors)
+    repeats = rows - len(kept)
+    if repeats < MANY_REPEATS * rows:
+        return side, ""
     if len(kept) < MIN_ROWS:
         raise InputError(f"{side.name}: has {len(kept)} different rows: a fit needs {MIN_ROWS} at least")
-    return replace(side, vectors=side.vectors[kept])
+    line = f"{side.name}: {repeats:,} of {rows:,} rows ({repeats / rows:.1%}) repeat an earlier row and were left out"
+    return replace(side, vectors=side.vectors[kept]), line
 
 
 @dataclass(frozen=True)

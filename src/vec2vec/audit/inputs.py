@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import zip_longest
 from pathlib import Path
 from typing import TypeVar
 
@@ -246,8 +243,8 @@ def read_labels(labels: str | os.PathLike[str] | Mapping[str, str] | LabelSet) -
 
     Raises
     ------
-    InputError : no such file or set, an unreadable one, fewer than two labels, a label twice, a row with more fields
-        than the first line names, or other columns and none of descriptions
+    InputError : no such file or set, an unreadable one, fewer than two labels, a label twice, a row with another
+        number of fields than the first line, or other columns and none of descriptions
     """
     if isinstance(labels, LabelSet):
         return labels
@@ -261,8 +258,8 @@ def read_labels(labels: str | os.PathLike[str] | Mapping[str, str] | LabelSet) -
     if path.stat().st_size > MOST_LABEL_BYTES:
         raise InputError(f"{path}: is too large for a list of labels")
     try:
-        pairs = _label_pairs(path, path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError, csv.Error) as error:
+        pairs = _label_pairs(path)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as labels ({one_line(error)})") from error
     twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
     if twice:
@@ -298,8 +295,11 @@ def usable_known(reference: Reference, width: int) -> tuple[Float32, Reference]:
     return good.vectors, reference.take(np.searchsorted(numbers, good.rows))
 
 
-def _label_pairs(path: Path, text: str) -> list[tuple[str, str]]:
+def _label_pairs(path: Path) -> list[tuple[str, str]]:
     suffix = path.suffix.lower()
+    if suffix in (".jsonl", ".csv", ".tsv"):
+        return _described_rows(path)
+    text = path.read_text(encoding="utf-8-sig")
     if suffix == ".json":
         tree = json.loads(text, object_pairs_hook=tuple)  # a dict would keep the last of a label that stands twice
         if isinstance(tree, list) and all(isinstance(name, str) for name in tree):
@@ -311,59 +311,29 @@ def _label_pairs(path: Path, text: str) -> list[tuple[str, str]]:
         lines = [line.strip() for line in text.split("\n") if line.strip()]
         parts = [line.partition(":") for line in lines]
         return [(name.strip(), description.strip()) for name, _, description in parts]
-    if suffix == ".jsonl":
-        rows = [json.loads(line) for line in text.split("\n") if line.strip()]
-    elif suffix in (".csv", ".tsv"):
-        rows = _separated_rows(path, text, "\t" if suffix == ".tsv" else ",")
-    else:
-        raise InputError(f"{path}: labels are read from .json, .jsonl, .csv, .tsv and .txt")
-    pairs = [_label_row(path, i, row) for i, row in enumerate(rows)]
-    _refuse_undescribed(path, dict.fromkeys(column for row in rows for column in row))
-    return pairs
+    raise InputError(f"{path}: labels are read from .json, .jsonl, .csv, .tsv and .txt")
 
 
-def _separated_rows(path: Path, text: str, delimiter: str) -> list[dict[str, str]]:
-    """The rows of a .csv or .tsv, by the columns that its first line names; a short row is blank in the last."""
-    lines = _separated_lines(text, delimiter)
-    _, header = next(lines, (0, []))
-    names = [name.strip() for name in header]
-    rows = []
-    for number, fields in lines:
-        if len(fields) > len(names):
-            raise InputError(
-                f"{path}: line {number}: has {len(fields)} fields, and the first line {len(names)}: quote the "
-                'description, as in sport,"football, tennis"'
-            )
-        rows.append(dict(zip_longest(names, fields, fillvalue="")))
-    return rows
-
-
-def _separated_lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The fields of each row that is not blank, and the number of its first line, from 1; csv.Error if it is broken."""
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
-    number = 1
-    for fields in reader:
-        if fields:
-            yield number, fields
-        number = reader.line_num + 1
-
-
-def _label_row(path: Path, number: int, row: object) -> tuple[str, str]:
-    if isinstance(row, dict):
-        name = row.get("label", row.get("name"))
-        if isinstance(name, str | int) and not isinstance(name, bool):
-            return str(name), str(row.get("description") or "")
-    raise InputError(f"{path}: row {number} (counted from 0) has no 'label' (or 'name')")
-
-
-def _refuse_undescribed(path: Path, columns: Collection[str]) -> None:
-    """Raises InputError for columns of which none is 'description', and others may be meant to be it."""
+def _described_rows(path: Path) -> list[tuple[str, str]]:
+    """Label and description, "" where there is none, of each row of a table."""
+    pairs, columns = [], dict[str, None]()
+    for row in open_file(path).rows(LABEL_FILE_COLUMNS):
+        if row.fault:
+            hint = "; put a description that holds commas between quotes, right after a comma"
+            raise InputError(f"{path}: {row.where}: {row.fault}{hint if path.suffix.lower() == '.csv' else ''}")
+        values = {name.strip(): value for name, value in row.values.items()}
+        columns |= dict.fromkeys(values)
+        name = values.get("label", values.get("name"))
+        if not isinstance(name, str | int) or isinstance(name, bool):
+            raise InputError(f"{path}: {row.where} has no 'label' (or 'name')")
+        pairs.append((str(name).strip(), str(values.get("description") or "").strip()))
     unread = [column for column in columns if column not in LABEL_FILE_COLUMNS]
     if unread and "description" not in columns:
         raise InputError(
             f"{path}: has no column 'description', and nothing reads {listed(unread)}: name the column of the "
             "descriptions 'description', or leave out what is none"
         )
+    return pairs
 
 
 def _reservoir(records: Iterable[Record], rows: int, seed: int) -> list[Record]:

@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vec2vec.cli.common import A_STORE, Device, exit_code, refuse_existing
-from vec2vec.cli.fit import beside, check_beside
+from vec2vec.cli.common import A_STORE, Device, beside, check_beside, exit_code, refuse_existing
 from vec2vec.cli.progress import fit_progress
 from vec2vec.cli.settings import options_of, own_options
 from vec2vec.errors import ConfigError, OutputError

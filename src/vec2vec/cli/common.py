@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -128,6 +128,30 @@ def refuse_existing(out: Path, *, force: bool) -> None:
         raise OutputError(f"the folder {out.parent} does not exist: create it first, or choose another --out")
     if not os.access(out.parent, os.W_OK | os.X_OK):
         raise OutputError(f"the folder {out.parent} cannot be written to: choose another --out")
+
+
+def beside(out: Path) -> tuple[Path, Path, Path]:
+    """What can lie beside a translator's folder: the list of skipped rows, and the chart and lines of its training."""
+    from vec2vec.align.adversarial.chart import history_paths
+
+    return Path(f"{out}.skipped.jsonl"), *history_paths(out)
+
+
+def check_beside(out: Path, inputs: Sequence[str], *, force: bool) -> None:
+    """Fail before the work where a file beside ``out`` tells of another translator, or is an input.
+
+    Raises
+    ------
+    OutputError
+        One of them exists (without ``force``), cannot be written, or is one of ``inputs``.
+    """
+    from vec2vec.stores import check_output
+    from vec2vec.stores.atomic import refuse_input
+
+    for path in beside(out):
+        for given in inputs:
+            refuse_input(path, given)
+        check_output(path, force=force)
 
 
 def result_console() -> Console:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vec2vec.cli.common import A_STORE, BadRows, Device, exit_code, refuse_existing, say
+from vec2vec.cli.common import A_STORE, BadRows, Device, beside, check_beside, exit_code, refuse_existing, say
 from vec2vec.cli.progress import fit_progress
 from vec2vec.cli.settings import options_of, own_options
 
@@ -127,30 +126,6 @@ def fit(
     if found.skipped:
         say(f"bad rows skipped: {sum(map(len, found.skipped.values())):,}, listed in {beside(out)[0]}")
     raise typer.Exit(exit_code(found.verdict, strict=strict))
-
-
-def beside(out: Path) -> tuple[Path, Path, Path]:
-    """What can lie beside a translator's folder: the list of skipped rows, and the chart and lines of its training."""
-    from vec2vec.align.adversarial.chart import history_paths
-
-    return Path(f"{out}.skipped.jsonl"), *history_paths(out)
-
-
-def check_beside(out: Path, inputs: Sequence[str], *, force: bool) -> None:
-    """Fail before the work where a file beside ``out`` tells of another translator, or is an input.
-
-    Raises
-    ------
-    OutputError
-        One of them exists (without ``force``), cannot be written, or is one of ``inputs``.
-    """
-    from vec2vec.stores import check_output
-    from vec2vec.stores.atomic import refuse_input
-
-    for path in beside(out):
-        for given in inputs:
-            refuse_input(path, given)
-        check_output(path, force=force)
 
 
 def save(found: Fit, out: Path, *, force: bool) -> None:

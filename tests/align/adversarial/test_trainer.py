@@ -297,6 +297,15 @@ def test_a_run_that_is_given_up_leaves_the_others_as_they_were(preset: str) -> N
             torch.testing.assert_close(part[name], value, atol=1e-5, rtol=1e-4)
 
 
+def test_a_run_that_diverged_has_no_part_in_the_losses_that_are_shown() -> None:
+    config = tiny(restarts=2)
+    with running(config, CPU) as accelerator:
+        trainer = Trainer(networks(config, (5, 7), 2), sides(5, 7), config, accelerator, 0, (), ())
+        trainer.pending = [[([0, 1], {"cycle": torch.tensor([0.25, torch.nan])})]]
+        assert trainer.look() == {"cycle": 0.25}
+        assert list(trainer.runs) == [0]
+
+
 def test_shortcuts_go_at_a_rate_of_their_own() -> None:
     config = tiny(preset="own", relations=4, rate=1e-9, shortcut_rate=0.01, steps=4, warmup=0, decay=False)
     begun = networks(config, (5, 7))
